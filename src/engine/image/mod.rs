@@ -1,0 +1,5 @@
+//! Calls about images.
+
+mod import;
+mod inspect;
+mod list;

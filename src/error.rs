@@ -1,0 +1,675 @@
+//! One error type: what happened, to which container, why, and whether trying again can help.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+/// What kind of failure an [`Error`] is; read through its predicates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The caller asked for something that cannot be right; nothing was sent.
+    Invalid,
+    /// The socket cannot be reached.
+    Unreachable,
+    /// The socket may not be opened by this user.
+    Permission,
+    /// No answer within the deadline.
+    Timeout,
+    /// The connection ended before the answer did.
+    Cut,
+    /// The answer is not what the API defines.
+    Protocol,
+    /// An HTTP status that says no.
+    Status(u16),
+    /// A local file or stream.
+    Io,
+    /// What was found does not allow going on.
+    Refused,
+}
+
+/// The result of everything here.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// A failure, with its code, operation, subject and cause.
+///
+/// Match with the predicates ([`Error::is_not_found`], [`Error::is_timeout`], …) and [`Error::code`]; texts change between
+/// engine versions.
+///
+/// ```
+/// use acode_rt::{ContainerName, Prefix};
+/// let error: acode_rt::Error = ContainerName::new(&Prefix::default(), "", "build").unwrap_err().into();
+/// assert_eq!(error.code().as_str(), "ACODE-CTN-016");
+/// assert!(!error.is_retryable());
+/// ```
+pub struct Error(Box<Inner>);
+
+struct Inner {
+    code: Code,
+    kind: Kind,
+    operation: &'static str,
+    subject: Option<String>,
+    operation_id: Option<String>,
+    message: String,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+    cleanup: Vec<Error>,
+}
+
+impl Error {
+    pub(crate) fn new(
+        code: Code,
+        kind: Kind,
+        operation: &'static str,
+        message: impl Into<String>,
+    ) -> Self {
+        Self(Box::new(Inner {
+            code,
+            kind,
+            operation,
+            subject: None,
+            operation_id: None,
+            message: message.into(),
+            source: None,
+            cleanup: Vec::new(),
+        }))
+    }
+
+    /// Bad input, found before anything was sent.
+    pub(crate) fn invalid(
+        code: Code,
+        operation: &'static str,
+        message: impl Into<String>,
+    ) -> Self {
+        Self::new(code, Kind::Invalid, operation, message)
+    }
+
+    pub(crate) fn on(mut self, subject: impl Into<String>) -> Self {
+        self.0.subject = Some(subject.into());
+        self
+    }
+
+    pub(crate) fn because(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.0.source = Some(source.into());
+        self
+    }
+
+    pub(crate) fn with_code(mut self, code: Code) -> Self {
+        self.0.code = code;
+        self
+    }
+
+    pub(crate) fn with_operation_id(mut self, id: &str) -> Self {
+        self.0.operation_id = Some(id.to_owned());
+        self
+    }
+
+    /// Keeps a failed clean-up beside the failure that made it necessary.
+    pub(crate) fn and_cleanup(mut self, cleanup: Error) -> Self {
+        self.0.cleanup.push(cleanup);
+        self
+    }
+
+    /// The stable code, `ACODE-CTN-nnn`.
+    pub fn code(&self) -> Code {
+        self.0.code
+    }
+
+    /// The engine call or step that failed, such as `create`.
+    pub fn operation(&self) -> &'static str {
+        self.0.operation
+    }
+
+    /// The container, image or file that it failed on.
+    pub fn subject(&self) -> Option<&str> {
+        self.0.subject.as_deref()
+    }
+
+    /// The HTTP status, where the engine answered with one.
+    pub fn status(&self) -> Option<u16> {
+        match self.0.kind {
+            Kind::Status(status) => Some(status),
+            _ => None,
+        }
+    }
+
+    /// The failures of the clean-up that followed this one; empty when it went well.
+    pub fn cleanup_errors(&self) -> &[Error] {
+        &self.0.cleanup
+    }
+
+    /// The engine knows no such object (404).
+    pub fn is_not_found(&self) -> bool {
+        self.status() == Some(404)
+    }
+
+    /// The name is taken or the object is in another state (409).
+    pub fn is_conflict(&self) -> bool {
+        self.status() == Some(409)
+    }
+
+    /// The request cannot be right, by our own check or by the engine's (400).
+    pub fn is_invalid(&self) -> bool {
+        matches!(self.0.kind, Kind::Invalid | Kind::Status(400))
+    }
+
+    /// No answer within the deadline.
+    pub fn is_timeout(&self) -> bool {
+        self.0.kind == Kind::Timeout
+    }
+
+    /// The engine could not be reached, or went away during the call.
+    pub fn is_unreachable(&self) -> bool {
+        matches!(
+            self.0.kind,
+            Kind::Unreachable | Kind::Permission | Kind::Cut
+        )
+    }
+
+    /// The connection ended during the answer, so whether the engine acted is unknown.
+    pub fn is_cut(&self) -> bool {
+        self.0.kind == Kind::Cut
+    }
+
+    /// Whether what was asked may have happened although this is an error.
+    pub(crate) fn is_unclear(&self) -> bool {
+        match self.0.kind {
+            Kind::Timeout | Kind::Cut | Kind::Protocol => true,
+            Kind::Status(status) => status >= 500,
+            _ => false,
+        }
+    }
+
+    /// Whether the same request may succeed later without a change by the caller.
+    pub fn is_retryable(&self) -> bool {
+        match self.0.kind {
+            Kind::Timeout | Kind::Cut | Kind::Unreachable => true,
+            Kind::Status(status) => matches!(status, 429 | 500 | 502 | 503 | 504),
+            _ => self.0.code == Code::TooManyContainers,
+        }
+    }
+
+    /// What happened, in one line, without code and advice.
+    pub fn message(&self) -> String {
+        let mut text = self.0.message.clone();
+        let mut cause = self.0.source.as_deref().map(|e| e as &dyn StdError);
+        while let Some(error) = cause {
+            let next = error.to_string();
+            if !text.contains(&next) {
+                text.push_str(": ");
+                text.push_str(&next);
+            }
+            cause = error.source();
+        }
+        text
+    }
+
+    /// The error as JSON: `code`, `error_type`, `message`, `explanation`, `possible_causes`, `suggested_actions`,
+    /// `relevant_state`, `recoverable`, `details`.
+    pub fn to_json(&self) -> Value {
+        let inner = &*self.0;
+        let advice = inner.code.advice();
+        let mut state = Map::new();
+        state.insert("operation".into(), inner.operation.into());
+        if let Some(subject) = &inner.subject {
+            state.insert("subject".into(), subject.as_str().into());
+        }
+        if let Some(id) = &inner.operation_id {
+            state.insert("operation_id".into(), id.as_str().into());
+        }
+        if let Some(status) = self.status() {
+            state.insert("http_status".into(), status.into());
+        }
+        let cleanup: Vec<Value> = inner.cleanup.iter().map(Error::to_json).collect();
+        if !cleanup.is_empty() {
+            state.insert("cleanup_errors".into(), cleanup.into());
+        }
+        serde_json::json!({
+            "code": inner.code.as_str(),
+            "error_type": advice.kind,
+            "message": self.to_string(),
+            "explanation": advice.title,
+            "possible_causes": advice.causes,
+            "suggested_actions": advice.actions,
+            "relevant_state": state,
+            "recoverable": self.is_retryable(),
+            "details": self.message(),
+        })
+    }
+
+    /// The error for people: what happened, likely causes, what to do.
+    pub fn report(&self) -> String {
+        let advice = self.0.code.advice();
+        let mut text = format!("{}: {self}", self.0.code.as_str());
+        for (title, lines) in [
+            ("likely causes", advice.causes),
+            ("what to do", advice.actions),
+        ] {
+            text.push_str("\n  ");
+            text.push_str(title);
+            text.push(':');
+            for line in lines {
+                text.push_str("\n    - ");
+                text.push_str(line);
+            }
+        }
+        if self.is_retryable() {
+            text.push_str("\n  trying again may help");
+        }
+        text
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.operation)?;
+        if let Some(subject) = &self.0.subject {
+            write!(f, " {}", shown(subject))?;
+        }
+        write!(f, ": {}", self.message())?;
+        if let Some(id) = &self.0.operation_id {
+            write!(f, " (operation {id})")?;
+        }
+        for cleanup in &self.0.cleanup {
+            write!(f, "; and then {cleanup}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {self}", self.0.code.as_str())
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source.as_deref().map(|e| e as &dyn StdError)
+    }
+}
+
+impl From<crate::protocol::name::NameError> for Error {
+    fn from(error: crate::protocol::name::NameError) -> Self {
+        Self::invalid(Code::Name, "name", error.to_string())
+    }
+}
+
+/// Text from outside as we show it: control characters escaped, at most 400 characters.
+pub(crate) fn shown(text: &str) -> String {
+    let mut out: String = text
+        .chars()
+        .take(400)
+        .flat_map(|c| {
+            let escaped: Box<dyn Iterator<Item = char>> = if c.is_control() {
+                Box::new(c.escape_default())
+            } else {
+                Box::new(std::iter::once(c))
+            };
+            escaped
+        })
+        .collect();
+    if text.chars().nth(400).is_some() {
+        out.push('…');
+    }
+    out
+}
+
+/// The documented error codes. The first ten are those of the error-code table of the container strategy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(into = "&'static str")]
+#[non_exhaustive]
+pub enum Code {
+    /// `ACODE-CTN-001`
+    CreateFailed,
+    /// `ACODE-CTN-002`
+    StartFailed,
+    /// `ACODE-CTN-003`
+    StopFailed,
+    /// `ACODE-CTN-004`
+    RemoveFailed,
+    /// `ACODE-CTN-005`
+    NameTaken,
+    /// `ACODE-CTN-006`
+    PullFailed,
+    /// `ACODE-CTN-007`
+    LimitInvalid,
+    /// `ACODE-CTN-008`
+    EngineUnavailable,
+    /// `ACODE-CTN-009`
+    TooManyContainers,
+    /// `ACODE-CTN-010`
+    CleanupFailed,
+    /// `ACODE-CTN-011`
+    ImageNotFound,
+    /// `ACODE-CTN-012`
+    PolicyRefused,
+    /// `ACODE-CTN-013`
+    Deadline,
+    /// `ACODE-CTN-014`
+    EngineLost,
+    /// `ACODE-CTN-015`
+    Configuration,
+    /// `ACODE-CTN-016`
+    Name,
+    /// `ACODE-CTN-017`
+    Permission,
+    /// `ACODE-CTN-018`
+    OutputFile,
+    /// `ACODE-CTN-019`
+    Artifact,
+    /// `ACODE-CTN-020`
+    Secret,
+}
+
+/// What a [`Code`] means and what helps.
+#[derive(Debug, Clone, Copy)]
+pub struct Advice {
+    /// The code as text.
+    pub code: &'static str,
+    /// A machine-readable word for it, such as `container_create_failed`.
+    pub kind: &'static str,
+    /// One sentence.
+    pub title: &'static str,
+    /// What usually causes it.
+    pub causes: &'static [&'static str],
+    /// What to do about it.
+    pub actions: &'static [&'static str],
+}
+
+impl Code {
+    /// Every code, in order.
+    pub const ALL: [Code; 20] = [
+        Code::CreateFailed,
+        Code::StartFailed,
+        Code::StopFailed,
+        Code::RemoveFailed,
+        Code::NameTaken,
+        Code::PullFailed,
+        Code::LimitInvalid,
+        Code::EngineUnavailable,
+        Code::TooManyContainers,
+        Code::CleanupFailed,
+        Code::ImageNotFound,
+        Code::PolicyRefused,
+        Code::Deadline,
+        Code::EngineLost,
+        Code::Configuration,
+        Code::Name,
+        Code::Permission,
+        Code::OutputFile,
+        Code::Artifact,
+        Code::Secret,
+    ];
+
+    /// The code as text, `ACODE-CTN-nnn`.
+    pub fn as_str(self) -> &'static str {
+        self.advice().code
+    }
+
+    /// Meaning, causes and remedies.
+    pub fn advice(self) -> Advice {
+        ADVICE[self as usize]
+    }
+}
+
+impl From<Code> for &'static str {
+    fn from(code: Code) -> Self {
+        code.as_str()
+    }
+}
+
+/// One row per [`Code`], in its order.
+const ADVICE: [Advice; 20] = [
+    Advice {
+        code: "ACODE-CTN-001",
+        kind: "container_create_failed",
+        title: "The engine did not create the container.",
+        causes: &[
+            "the engine refused an option",
+            "disk space is short",
+            "a limit is more than the engine allows",
+        ],
+        actions: &[
+            "read the engine's reason above",
+            "see the request with `acode-rt exec --dry-run`",
+            "check space: `docker system df`",
+        ],
+    },
+    Advice {
+        code: "ACODE-CTN-002",
+        kind: "container_start_failed",
+        title: "The container was created but did not start; it has been removed.",
+        causes: &[
+            "the command does not exist in the image or is not executable",
+            "the working directory cannot be entered",
+            "the engine's runtime failed",
+        ],
+        actions: &[
+            "check the command's path inside the image",
+            "try `acode-rt exec -v`",
+            "read the engine's log",
+        ],
+    },
+    Advice {
+        code: "ACODE-CTN-003",
+        kind: "container_stop_failed",
+        title: "The container could not be stopped.",
+        causes: &[
+            "the engine is overloaded",
+            "a process hangs in the kernel",
+        ],
+        actions: &["try again", "force it: `acode-rt rm --force NAME`"],
+    },
+    Advice {
+        code: "ACODE-CTN-004",
+        kind: "container_remove_failed",
+        title: "The container could not be removed and is still there.",
+        causes: &[
+            "the engine is overloaded or out of disk space",
+            "a mount is busy",
+        ],
+        actions: &[
+            "force it: `acode-rt rm --force NAME`",
+            "or later: `acode-rt cleanup`",
+        ],
+    },
+    Advice {
+        code: "ACODE-CTN-005",
+        kind: "name_taken",
+        title: "A container with this name exists already.",
+        causes: &[
+            "the same session and task run right now",
+            "an earlier run was kept with --keep",
+        ],
+        actions: &[
+            "give another --task or --session, or --random-name",
+            "see it: `acode-rt list`",
+            "remove it: `acode-rt rm NAME`",
+        ],
+    },
+    Advice {
+        code: "ACODE-CTN-006",
+        kind: "image_pull_failed",
+        title: "The image could not be pulled.",
+        causes: &["the registry is unreachable", "the name is wrong"],
+        actions: &["try `docker pull IMAGE`", "check the network"],
+    },
+    Advice {
+        code: "ACODE-CTN-007",
+        kind: "resource_limit_invalid",
+        title: "A resource limit is not valid, or was not applied.",
+        causes: &[
+            "a number or unit is wrong",
+            "the engine or this host cannot apply the limit",
+        ],
+        actions: &[
+            "correct the value; sizes are like 512m or 4g, CPUs like 1.5",
+            "where the host cannot do it, accept that by name: `--accept-ignored LIMIT`",
+        ],
+    },
+    Advice {
+        code: "ACODE-CTN-008",
+        kind: "engine_unavailable",
+        title: "No container engine answers.",
+        causes: &[
+            "the engine is not running",
+            "the socket is somewhere else",
+            "the engine is too old or too new",
+        ],
+        actions: &[
+            "start it: `systemctl start docker`, or `./scripts/quickstart`",
+            "name its socket: `--host unix:///path/to.sock` or DOCKER_HOST",
+        ],
+    },
+    Advice {
+        code: "ACODE-CTN-009",
+        kind: "too_many_containers",
+        title: "As many containers run as are allowed.",
+        causes: &["other tasks are still running"],
+        actions: &["wait for one to end", "raise the limit"],
+    },
+    Advice {
+        code: "ACODE-CTN-010",
+        kind: "cleanup_failed",
+        title: "Not every orphaned container could be removed.",
+        causes: &["the engine is overloaded", "a mount is busy"],
+        actions: &[
+            "run `acode-rt cleanup` again",
+            "see what is left: `acode-rt list`",
+        ],
+    },
+    Advice {
+        code: "ACODE-CTN-011",
+        kind: "image_not_found",
+        title: "The image is not on this engine.",
+        causes: &[
+            "it was never pulled or built here",
+            "the name or tag is misspelt",
+        ],
+        actions: &[
+            "pull it: `docker pull IMAGE`",
+            "see what is there: `docker images`",
+        ],
+    },
+    Advice {
+        code: "ACODE-CTN-012",
+        kind: "policy_refused",
+        title: "What was asked for is not allowed.",
+        causes: &["the option would weaken the isolation of the task"],
+        actions: &[
+            "leave the option out",
+            "where the message names an option that allows it, add that deliberately",
+        ],
+    },
+    Advice {
+        code: "ACODE-CTN-013",
+        kind: "deadline",
+        title: "The task did not end in its time and was killed.",
+        causes: &["the task hangs", "--timeout is too short"],
+        actions: &["raise --timeout", "look at the output so far"],
+    },
+    Advice {
+        code: "ACODE-CTN-014",
+        kind: "engine_lost",
+        title: "The engine went away, or answered what it should not, during the task.",
+        causes: &[
+            "the engine was stopped or restarted",
+            "it is overloaded",
+            "the socket belongs to something else",
+        ],
+        actions: &[
+            "check the engine: `docker info`",
+            "what may be left is found by `acode-rt cleanup`",
+        ],
+    },
+    Advice {
+        code: "ACODE-CTN-015",
+        kind: "configuration_invalid",
+        title: "An option or setting is not valid.",
+        causes: &["a value is misspelt or out of range"],
+        actions: &["see `acode-rt help exec`"],
+    },
+    Advice {
+        code: "ACODE-CTN-016",
+        kind: "name_invalid",
+        title: "A session, task or container name is not valid or not one of ours.",
+        causes: &[
+            "it is empty, too long or has control characters",
+            "the container is gone already, or was not made by acode-rt",
+        ],
+        actions: &["see the names: `acode-rt list`"],
+    },
+    Advice {
+        code: "ACODE-CTN-017",
+        kind: "permission_denied",
+        title: "This user may not use the engine's socket.",
+        causes: &["the user is not in the engine's group"],
+        actions: &[
+            "add the user: `usermod -aG docker USER`, then log in again",
+            "or use a rootless engine: `--host unix://$XDG_RUNTIME_DIR/docker.sock`",
+        ],
+    },
+    Advice {
+        code: "ACODE-CTN-018",
+        kind: "output_file_failed",
+        title: "A file or stream of ours could not be written or read.",
+        causes: &[
+            "the directory does not exist or is not writable",
+            "the disk is full",
+        ],
+        actions: &["give a path that can be written"],
+    },
+    Advice {
+        code: "ACODE-CTN-019",
+        kind: "artifact_failed",
+        title: "A wanted artifact could not be had.",
+        causes: &["the task did not write it"],
+        actions: &["check the path"],
+    },
+    Advice {
+        code: "ACODE-CTN-020",
+        kind: "secret_failed",
+        title: "A secret could not be read or handed over.",
+        causes: &["its source does not exist"],
+        actions: &["check the source"],
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_numbered_in_order_and_advice_is_complete() {
+        for (index, code) in Code::ALL.into_iter().enumerate() {
+            assert_eq!(code.as_str(), format!("ACODE-CTN-{:03}", index + 1));
+            let advice = code.advice();
+            assert!(!advice.causes.is_empty() && !advice.actions.is_empty());
+        }
+    }
+
+    #[test]
+    fn cleanup_failure_is_kept_beside_the_first_one() {
+        let error = Error::new(Code::StartFailed, Kind::Status(500), "start", "no runtime")
+            .on("acode-s-t")
+            .with_operation_id("op-1")
+            .and_cleanup(
+                Error::new(Code::RemoveFailed, Kind::Timeout, "remove", "no answer")
+                    .on("acode-s-t"),
+            );
+        let text = error.to_string();
+        assert_eq!(
+            text,
+            "start acode-s-t: no runtime (operation op-1); and then remove acode-s-t: no answer"
+        );
+        assert_eq!(error.to_json()["relevant_state"]["cleanup_errors"][0]["code"], "ACODE-CTN-004");
+        assert!(error.is_retryable());
+    }
+
+    #[test]
+    fn text_from_outside_is_escaped_and_shortened() {
+        assert_eq!(shown("a\u{1b}[31m\nb"), "a\\u{1b}[31m\\nb");
+        assert_eq!(shown(&"x".repeat(1000)).chars().count(), 401);
+    }
+}

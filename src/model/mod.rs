@@ -1,0 +1,21 @@
+//! The wire's types, with only the fields that we use. All sent structures are typed: the engine reads unknown keys in any
+//! letter case, so that a free-form map could smuggle an option past a check.
+
+mod create;
+mod inspect;
+mod system;
+
+pub use create::{
+    CreateBody, Created, HostConfig, LogConfig, Mount, ThrottleDevice, Ulimit,
+};
+pub use inspect::{ContainerConfig, Inspect, Listed, State};
+pub use system::{Event, EventActor, ImageConfig, ImageInspect, ImageListed, Info, Version};
+
+/// Reads JSON `null` as the type's default, as the engines send it for empty lists and maps.
+fn null_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Default + serde::Deserialize<'de>,
+{
+    Ok(<Option<T> as serde::Deserialize>::deserialize(deserializer)?.unwrap_or_default())
+}

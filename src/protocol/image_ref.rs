@@ -1,0 +1,168 @@
+//! Image references: `busybox`, `node:20-alpine`, `localhost:5000/team/app:1@sha256:…`, or an image's id.
+
+use std::fmt;
+
+/// A well-formed image reference, or an image id (`sha256:` and 64 hex digits, or 12 to 64 hex digits).
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ImageRef(String);
+
+impl ImageRef {
+    /// Checks a reference.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let wrong = |why: &str| {
+            Err(format!(
+                "'{}' is not an image: {why}",
+                crate::error::shown(text)
+            ))
+        };
+        if text.is_empty() || text.len() > 512 {
+            return wrong("it must have 1 to 512 characters");
+        }
+        let (name, digest) = match text.split_once('@') {
+            Some((name, digest)) => (name, Some(digest)),
+            None => (text, None),
+        };
+        if digest.is_some_and(|d| !is_digest(d)) {
+            return wrong("a digest is sha256: and 64 hex digits");
+        }
+        if is_digest(name) {
+            return Ok(Self(text.to_owned()));
+        }
+        let after_slash = name.rfind('/').map_or(0, |at| at + 1);
+        let (path, tag) = match name[after_slash..].find(':') {
+            Some(colon) => (
+                &name[..after_slash + colon],
+                Some(&name[after_slash + colon + 1..]),
+            ),
+            None => (name, None),
+        };
+        if tag.is_some_and(|t| !is_tag(t)) {
+            return wrong("a tag has letters, digits, '_', '.' and '-', at most 128");
+        }
+        let mut components = path.split('/').peekable();
+        if let Some(first) = components.peek()
+            && path.contains('/')
+            && is_domain(first)
+        {
+            components.next();
+        }
+        if !components.all(is_component) {
+            return wrong(
+                "its path has lower-case letters and digits, separated by '.', '_', '-' or '/'",
+            );
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The reference as it was written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ImageRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// `sha256:` and 64 lower-case hex digits.
+pub fn is_digest(text: &str) -> bool {
+    text.strip_prefix("sha256:")
+        .is_some_and(|hex| hex.len() == 64 && is_hex(hex))
+}
+
+fn is_hex(text: &str) -> bool {
+    text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+fn is_tag(text: &str) -> bool {
+    (1..=128).contains(&text.len())
+        && !text.starts_with(['.', '-'])
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
+}
+
+fn is_component(text: &str) -> bool {
+    let edge = |b: Option<u8>| b.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    edge(text.bytes().next())
+        && edge(text.bytes().next_back())
+        && !text.contains("..")
+        && text.bytes().all(|b| {
+            b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'_' | b'-')
+        })
+}
+
+/// A registry: it has a dot or a port, or is `localhost`.
+fn is_domain(text: &str) -> bool {
+    let (host, port) = text
+        .split_once(':')
+        .map_or((text, None), |(h, p)| (h, Some(p)));
+    (host == "localhost" || host.contains('.') || port.is_some())
+        && !host.is_empty()
+        && !host
+            .split('.')
+            .any(|label| label.is_empty() || label.starts_with('-') || label.ends_with('-'))
+        && host
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-'))
+        && port.is_none_or(|p| (1..=5).contains(&p.len()) && p.bytes().all(|b| b.is_ascii_digit()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fr_020a_38_tags_digests_and_registries_are_read() {
+        let digest = format!("sha256:{}", "a1".repeat(32));
+        for text in [
+            "busybox",
+            "busybox:1.36",
+            "node:20-alpine",
+            "mcr.microsoft.com/dotnet/sdk:8.0",
+            "localhost:5000/busybox:1",
+            "localhost/a__b",
+            "docker.io/library/busybox:latest",
+            "0123456789ab",
+            &digest,
+            &format!("busybox@{digest}"),
+            &format!("localhost:5000/team/app:1@{digest}"),
+        ] {
+            assert!(ImageRef::parse(text).is_ok(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_could_reach_elsewhere_is_refused() {
+        for text in [
+            "",
+            "-x",
+            "a/../b",
+            "../b",
+            "a//b",
+            "/a",
+            "a/",
+            "a b",
+            "a?x=1",
+            "a%2fb",
+            "A/b",
+            "a:",
+            "a:-x",
+            "a:x/y",
+            "a@sha256:zz",
+            "a\r\nb",
+            "a:b:c",
+            "é",
+            "a/./b",
+            "a@",
+            &"a".repeat(513),
+        ] {
+            assert!(ImageRef::parse(text).is_err(), "{text:?}");
+        }
+    }
+}
