@@ -25,6 +25,8 @@ pub(crate) enum Kind {
     Status(u16),
     /// A local file or stream.
     Io,
+    /// The caller did not want it any more.
+    Cancelled,
     /// What was found does not allow going on.
     Refused,
 }
@@ -169,6 +171,11 @@ impl Error {
     /// The connection ended during the answer, so whether the engine acted is unknown.
     pub fn is_cut(&self) -> bool {
         self.0.kind == Kind::Cut
+    }
+
+    /// The caller cancelled it before the task began.
+    pub fn is_cancelled(&self) -> bool {
+        self.0.kind == Kind::Cancelled
     }
 
     /// Whether what was asked may have happened although this is an error.

@@ -1,8 +1,40 @@
-//! placeholder
-#![allow(clippy::allow_attributes)]
+//! One fresh, locked-down, disposable container for each task, through the Docker Engine API.
+//!
+//! ```no_run
+//! use acode_rt::engine::{Engine, Host};
+//! use acode_rt::{Canceller, ImageRef, TaskIo, TaskSpec};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+//! let engine = Engine::connect(&Host::find(None)?).await?;
+//! let spec = TaskSpec::new("session", "task-1", ImageRef::parse("busybox")?, ["true"]);
+//! let receipt = acode_rt::run(&engine, spec, TaskIo::default(), &Canceller::new()).await?;
+//! assert_eq!(receipt.status, 0);
+//! assert!(receipt.removed);
+//! # Ok(()) }) }
+//! ```
+//!
+//! The layers, each of which knows only those above it in this list:
+//!
+//! - [`protocol`]: bytes in, values out; pure.
+//! - [`model`]: the types of the wire.
+//! - [`engine`]: one call a file.
+//! - [`task`]: one task from its specification to its receipt; [`run`] is all of it in one call, [`TaskContainer`] step by step.
+//! - [`sweep`]: containers that nobody owns any more.
+//!
+//! # Cancel safety
+//!
+//! Every async function says what dropping its future does. To end a task use a [`Canceller`]: dropping the future of [`run`]
+//! abandons the container.
+
 pub mod engine;
 pub mod error;
 pub mod model;
 pub mod protocol;
+pub mod sweep;
+pub mod task;
+
 pub use error::{Code, Error, Result};
+pub use protocol::image_ref::ImageRef;
 pub use protocol::name::{ContainerName, Prefix};
+pub use task::{Cancel, Canceller, Limits, Outcome, Receipt, TaskContainer, TaskIo, TaskSpec, run};

@@ -111,6 +111,9 @@ impl State {
 
     fn after_header(header: [u8; HEADER_LEN]) -> Self {
         let [id, p0, p1, p2, length @ ..] = header;
+        if id > 3 {
+            return Self::Failed(DemuxError::BadStream(id));
+        }
         if [p0, p1, p2] != [0; 3] {
             return Self::Failed(DemuxError::BadPadding([p0, p1, p2]));
         }
@@ -118,13 +121,10 @@ impl State {
         let stream = match id {
             0 | 1 => Stream::Stdout,
             2 => Stream::Stderr,
-            3 => {
-                return Self::EngineError {
-                    text: Vec::new(),
-                    missing,
-                };
+            _ => {
+                let text = Vec::new();
+                return Self::EngineError { text, missing };
             }
-            _ => return Self::Failed(DemuxError::BadStream(id)),
         };
         if missing == 0 {
             Self::BETWEEN_FRAMES

@@ -1,0 +1,106 @@
+//! Whether the process that made a container still lives. Anything that cannot be read is unknown, never gone.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+
+use nix::errno::Errno;
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
+
+use crate::protocol::owner::Owner;
+
+/// What can be said of a container's owner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OwnerState {
+    /// It lives.
+    Alive,
+    /// It does not: no process has its pid, or another one that started at another time.
+    Gone,
+    /// It belongs to another boot of this machine, or to another machine.
+    OtherBoot,
+    /// It cannot be told: another PID or time namespace, something unreadable, or no owner written down.
+    Unknown,
+}
+
+/// This process as an owner; `None` where `/proc` does not say.
+pub fn current() -> Option<Owner> {
+    let pid = std::process::id();
+    Some(Owner {
+        boot: boot_id()?,
+        pid_namespace: namespace("pid")?,
+        time_namespace: namespace("time").unwrap_or(0),
+        pid,
+        start: start_time(pid)?,
+    })
+}
+
+/// Looks whether `owner` lives, as `observer` (from [`current`]) sees it.
+pub fn look(owner: Option<&Owner>, observer: Option<&Owner>) -> OwnerState {
+    let (Some(owner), Some(observer)) = (owner, observer) else { return OwnerState::Unknown };
+    if owner.boot != observer.boot {
+        return OwnerState::OtherBoot;
+    }
+    if (owner.pid_namespace, owner.time_namespace) != (observer.pid_namespace, observer.time_namespace) {
+        return OwnerState::Unknown;
+    }
+    let Ok(pid) = i32::try_from(owner.pid) else { return OwnerState::Unknown };
+    if kill(Pid::from_raw(pid), None) == Err(Errno::ESRCH) {
+        return OwnerState::Gone;
+    }
+    match start_time(owner.pid) {
+        Some(start) if start == owner.start => OwnerState::Alive,
+        Some(_) => OwnerState::Gone,
+        None => OwnerState::Unknown,
+    }
+}
+
+fn boot_id() -> Option<String> {
+    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    let digits: String = text.trim().chars().filter(|c| *c != '-').collect();
+    (digits.len() == 32).then_some(digits)
+}
+
+fn namespace(kind: &str) -> Option<u64> {
+    fs::metadata(format!("/proc/self/ns/{kind}")).ok().map(|meta| meta.ino())
+}
+
+/// Field 22 of `/proc/PID/stat`, counted behind the name, which may contain anything.
+fn start_time(pid: u32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_is_alive_and_a_reused_pid_is_not_it() {
+        let me = current().unwrap();
+        assert_eq!(look(Some(&me), Some(&me)), OwnerState::Alive);
+        let earlier = Owner { start: me.start - 1, ..me.clone() };
+        assert_eq!(look(Some(&earlier), Some(&me)), OwnerState::Gone);
+    }
+
+    #[test]
+    fn a_process_that_ended_is_gone() {
+        let me = current().unwrap();
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        child.wait().unwrap();
+        let gone = Owner { pid: child.id(), ..me.clone() };
+        assert_eq!(look(Some(&gone), Some(&me)), OwnerState::Gone);
+    }
+
+    #[test]
+    fn what_cannot_be_compared_is_unknown() {
+        let me = current().unwrap();
+        let elsewhere = Owner { pid_namespace: 1, ..me.clone() };
+        assert_eq!(look(Some(&elsewhere), Some(&me)), OwnerState::Unknown);
+        let shifted = Owner { time_namespace: 1, ..me.clone() };
+        assert_eq!(look(Some(&shifted), Some(&me)), OwnerState::Unknown);
+        let rebooted = Owner { boot: "0".repeat(32), ..me.clone() };
+        assert_eq!(look(Some(&rebooted), Some(&me)), OwnerState::OtherBoot);
+        assert_eq!(look(None, Some(&me)), OwnerState::Unknown);
+        assert_eq!(look(Some(&me), None), OwnerState::Unknown);
+    }
+}

@@ -1,0 +1,146 @@
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::task::JoinSet;
+
+use super::owner;
+use super::policy::{Decision, decide};
+use crate::engine::{Engine, ListOptions};
+use crate::error::{Code, Error, Result};
+use crate::model::Listed;
+use crate::protocol::image_ref::ImageRef;
+use crate::protocol::labels::{Labels, TaskLabels};
+use crate::task::remove_confirmed;
+
+/// Removals under way at once; more would only queue inside the engine.
+const PARALLEL: usize = 4;
+
+/// What to sweep.
+#[derive(Debug, Clone)]
+pub struct Sweep {
+    /// Everything of this session, orphaned or not; otherwise what is provably orphaned, of any session.
+    pub session: Option<String>,
+    /// Decide, and remove nothing (FR-020A-75).
+    pub dry_run: bool,
+    /// For each removal.
+    pub timeout: Duration,
+}
+
+/// One container that a sweep looked at.
+#[derive(Debug, Serialize)]
+pub struct Entry {
+    /// Container name.
+    pub name: String,
+    /// Container id.
+    pub id: String,
+    /// Session id.
+    pub session: String,
+    /// Task id.
+    pub task: String,
+    /// As the engine says it.
+    pub state: String,
+    /// It is to go.
+    pub orphan: bool,
+    /// Why, or why not.
+    pub reason: &'static str,
+    /// It is confirmed gone.
+    pub removed: bool,
+    /// Why it is not.
+    #[serde(skip)]
+    pub error: Option<Error>,
+}
+
+/// Looks at every container of ours, removes those that are orphans, and reports on all (FR-020A-64 to FR-020A-70, FR-020A-76). A
+/// removal that fails is in its entry and does not stop the others. Dropping the future abandons removals under way.
+///
+/// # Errors
+/// `ACODE-CTN-010` when the containers cannot be listed.
+pub async fn sweep(engine: &Engine, options: &Sweep) -> Result<Vec<Entry>> {
+    let ours = owned_containers(engine).await.map_err(|error| error.with_code(Code::CleanupFailed))?;
+    let observer = owner::current();
+    let mut entries = Vec::new();
+    for (container, labels) in ours {
+        if options.session.as_ref().is_some_and(|session| *session != labels.session) {
+            continue;
+        }
+        let decision = if options.session.is_some() {
+            Decision::Remove("its session is cleaned up")
+        } else {
+            let running = !matches!(container.state.as_str(), "created" | "exited" | "dead" | "stopped");
+            let state = owner::look(labels.owner.as_ref(), observer.as_ref());
+            decide(&labels, running, state, engine.now())
+        };
+        let (orphan, reason) = match decision {
+            Decision::Remove(reason) => (true, reason),
+            Decision::Keep(reason) => (false, reason),
+        };
+        entries.push(Entry {
+            name: container.name().to_owned(),
+            id: container.id,
+            session: labels.session,
+            task: labels.task,
+            state: container.state,
+            orphan,
+            reason,
+            removed: false,
+            error: None,
+        });
+    }
+    if !options.dry_run {
+        remove_orphans(engine, &mut entries, options.timeout).await;
+    }
+    Ok(entries)
+}
+
+async fn remove_orphans(engine: &Engine, entries: &mut [Entry], timeout: Duration) {
+    let orphans: Vec<usize> = (0..entries.len()).filter(|index| entries[*index].orphan).collect();
+    if !orphans.is_empty() {
+        tracing::warn!(count = orphans.len(), "found orphaned containers");
+    }
+    for group in orphans.chunks(PARALLEL) {
+        let mut removals = JoinSet::new();
+        for index in group.iter().copied() {
+            let (engine, id) = (engine.clone(), entries[index].id.clone());
+            tracing::warn!(name = entries[index].name, session = entries[index].session, "removing orphan");
+            removals.spawn(async move { (index, remove_confirmed(&engine, &id, timeout).await) });
+        }
+        while let Some(Ok((index, result))) = removals.join_next().await {
+            let entry = &mut entries[index];
+            entry.removed = result.is_ok();
+            entry.error = result.err();
+            if let Some(error) = &entry.error {
+                tracing::error!(name = entry.name, %error, "orphan not removed");
+            }
+        }
+    }
+}
+
+/// The containers that are ours, with their labels: labels that an image brought along do not count.
+///
+/// # Errors
+/// `ACODE-CTN-014`.
+pub async fn owned_containers(engine: &Engine) -> Result<Vec<(Listed, TaskLabels)>> {
+    let mut images: BTreeMap<String, Labels> = BTreeMap::new();
+    let mut ours = Vec::new();
+    for container in engine.container_list(&ListOptions::managed()).await? {
+        if !images.contains_key(&container.image_id) {
+            let labels = image_labels(engine, &container.image_id).await?;
+            images.insert(container.image_id.clone(), labels);
+        }
+        if let Some(labels) = TaskLabels::read(&container.labels, &images[&container.image_id]) {
+            ours.push((container, labels));
+        }
+    }
+    Ok(ours)
+}
+
+/// What the image brought along. One that is gone brought nothing that could be told.
+pub(crate) async fn image_labels(engine: &Engine, id: &str) -> Result<Labels> {
+    let Ok(image) = ImageRef::parse(id) else { return Ok(Labels::new()) };
+    match engine.image_inspect(&image).await {
+        Ok(image) => Ok(image.config.labels),
+        Err(error) if error.is_not_found() => Ok(Labels::new()),
+        Err(error) => Err(error),
+    }
+}

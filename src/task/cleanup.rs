@@ -1,0 +1,61 @@
+//! Removing a container until it is confirmed gone.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::engine::{Engine, RemoveOptions};
+use crate::error::{Code, Error, Kind, Result};
+
+/// How often a removal that fails is tried (FR-020A-70).
+const TRIES: u32 = 4;
+
+/// Removes `container` and its anonymous volumes by force, in whatever state it is, and asks whether it is gone. One that is gone
+/// already is success, and so is one that somebody else is removing, once it is gone. Dropping the future abandons it.
+///
+/// # Errors
+/// `ACODE-CTN-004` when it is still there after `timeout`, or after four failures.
+pub async fn remove_confirmed(engine: &Engine, container: &str, timeout: Duration) -> Result<()> {
+    let deadline = Instant::now() + timeout;
+    let mut pause = Duration::from_millis(20);
+    let mut failures = 0;
+    loop {
+        let attempt = async {
+            match engine.container_remove(container, RemoveOptions { force: true }).await {
+                Ok(_) => {}
+                // Somebody else is removing it.
+                Err(error) if error.is_conflict() => {}
+                Err(error) => return Err(error),
+            }
+            match engine.container_inspect(container).await {
+                Err(error) if error.is_not_found() => Ok(true),
+                Err(error) => Err(error),
+                Ok(_) => Ok(false),
+            }
+        };
+        let last = match tokio::time::timeout_at(deadline, attempt).await {
+            Ok(Ok(true)) => return Ok(()),
+            Ok(Ok(false)) => Error::new(Code::RemoveFailed, Kind::Timeout, "remove", "it is still there")
+                .on(container),
+            Ok(Err(error)) => {
+                failures += 1;
+                error.with_code(Code::RemoveFailed)
+            }
+            Err(_) => {
+                return Err(Error::new(
+                    Code::RemoveFailed,
+                    Kind::Timeout,
+                    "remove",
+                    format!("the engine did not confirm the removal within {timeout:?}"),
+                )
+                .on(container));
+            }
+        };
+        if failures >= TRIES || Instant::now() + pause >= deadline {
+            return Err(last);
+        }
+        tracing::debug!(container, error = %last, "removing again");
+        tokio::time::sleep(pause).await;
+        pause = (pause * 3).min(Duration::from_secs(2));
+    }
+}

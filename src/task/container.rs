@@ -1,0 +1,303 @@
+//! One task's container, step by step: create, subscribe, start, status, logs, stop, remove.
+
+use std::time::Duration;
+
+use super::applied::{Ignored, compare};
+use super::cleanup::remove_confirmed;
+use super::limits::HostCapacity;
+use super::plan::Plan;
+use super::spec::TaskSpec;
+use crate::engine::{AttachOptions, Attached, ContainerId, Engine, EngineKind, LogStream, LogsOptions, Waiting};
+use crate::error::{Code, Error, Kind, Result};
+use crate::model::Inspect;
+use crate::protocol::labels::{OPERATION, TaskLabels};
+use crate::protocol::name::ContainerName;
+use crate::protocol::units::{show_cpus, show_size};
+use crate::sweep::policy::{Decision, decide};
+use crate::sweep::{image_labels, owner};
+
+/// How long a container is looked for whose create was not answered.
+const LATE_CREATE: Duration = Duration::from_secs(2);
+
+/// A container of ours that exists (FR-020A-01): a fresh one for each task (FR-020A-07), never started twice.
+///
+/// Dropping it removes nothing; [`TaskContainer::remove`] does. Dropping one of its futures abandons that call: whether the engine
+/// acted is then unknown. What is left behind by a process that ends is found by [`crate::sweep::sweep`]. For all of it in one
+/// call see [`crate::run`].
+///
+/// ```no_run
+/// # async fn example(engine: acode_rt::engine::Engine) -> acode_rt::Result<()> {
+/// use acode_rt::{ImageRef, TaskContainer, TaskSpec};
+/// # let image = ImageRef::parse("busybox").unwrap();
+/// let spec = TaskSpec::new("a1b2c3d4", "build-001", image, ["sleep", "60"]);
+/// let container = TaskContainer::create(&engine, spec).await?;
+/// container.start().await?;
+/// println!("{} is {:?}", container.name(), container.status().await?);
+/// container.stop(std::time::Duration::from_secs(10)).await?;
+/// container.remove().await?;
+/// # Ok(()) }
+/// ```
+#[derive(Debug)]
+pub struct TaskContainer {
+    engine: Engine,
+    id: ContainerId,
+    plan: Plan,
+}
+
+/// What a container is doing (FR-020A-06).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Status {
+    /// Created and not started.
+    Created,
+    /// Running.
+    Running,
+    /// Frozen.
+    Paused,
+    /// Ended, with this exit code.
+    Exited(i64),
+    /// There is no such container any more.
+    Gone,
+}
+
+/// A container's streams and exit, subscribed to before it starts.
+#[derive(Debug)]
+pub struct Subscribed {
+    /// Its streams.
+    pub attached: Attached,
+    /// Its exit.
+    pub waiting: Waiting,
+    /// What was not applied, and accepted by name.
+    pub ignored: Vec<Ignored>,
+}
+
+impl TaskContainer {
+    /// Checks `spec` and creates its container (FR-020A-02, FR-020A-09): either it exists, or after an error nothing of it does.
+    ///
+    /// # Errors
+    /// Those of [`Plan::new`]; `ACODE-CTN-001`, `ACODE-CTN-005` for a name in use.
+    pub async fn create(engine: &Engine, spec: TaskSpec) -> Result<Self> {
+        Self::create_planned(engine, Plan::new(engine, spec).await?).await
+    }
+
+    /// Creates the container of a plan, as [`TaskContainer::create`] does.
+    ///
+    /// # Errors
+    /// `ACODE-CTN-001`, `ACODE-CTN-005`.
+    pub async fn create_planned(engine: &Engine, mut plan: Plan) -> Result<Self> {
+        for warning in &plan.warnings {
+            tracing::warn!(operation = plan.operation, name = %plan.name, "{warning}");
+        }
+        tracing::debug!(
+            operation = plan.operation, name = %plan.name,
+            "container resource limits: memory={}, cpus={}, pids={}",
+            show_size(plan.limits.memory), show_cpus(plan.limits.nano_cpus), plan.limits.pids
+        );
+        tracing::info!(operation = plan.operation, name = %plan.name, image = plan.image.id, "creating container");
+        let mut replaced = false;
+        loop {
+            let error = match engine.container_create(&plan.name, &plan.body).await {
+                Ok((id, warnings)) => {
+                    tracing::debug!(operation = plan.operation, id = id.as_str(), "created");
+                    plan.warnings.extend(warnings.iter().map(|warning| crate::error::shown(warning)));
+                    return Ok(Self { engine: engine.clone(), id, plan });
+                }
+                Err(error) => error.with_operation_id(&plan.operation),
+            };
+            if error.status() == Some(400) && adapt(engine, &mut plan).await? {
+                tracing::debug!(operation = plan.operation, %error, "creating again, otherwise");
+                continue;
+            }
+            if !replaced && (error.is_conflict() || error.is_unclear()) {
+                match holder(engine, &plan).await {
+                    Ok(Holder::Orphan(id)) => {
+                        tracing::warn!(operation = plan.operation, name = %plan.name, "removing the orphan that holds the name");
+                        remove_confirmed(engine, &id, plan.spec.cleanup_timeout).await?;
+                        replaced = true;
+                        continue;
+                    }
+                    Ok(Holder::Other) => return Err(error.with_code(Code::NameTaken)),
+                    Ok(Holder::Nobody) => {}
+                    Err(failed) => return Err(error.and_cleanup(failed)),
+                }
+            }
+            return Err(error);
+        }
+    }
+
+    /// Attaches, waits and compares what was applied with what was asked for. Before start, so that neither output nor exit
+    /// can be missed.
+    ///
+    /// # Errors
+    /// `ACODE-CTN-007` when the engine ignored a limit or protection that was not accepted by name; `ACODE-CTN-014`.
+    pub async fn subscribe(&self) -> Result<Subscribed> {
+        let id = self.id.as_str();
+        let options = AttachOptions { stdin: self.plan.body.open_stdin };
+        let (attached, waiting, inspect) = tokio::try_join!(
+            self.engine.container_attach(id, options),
+            self.engine.container_wait(id),
+            self.engine.container_inspect(id),
+        )?;
+        let (ignored, refused): (Vec<_>, Vec<_>) = compare(&self.plan.body, &inspect, self.engine.kind())
+            .into_iter()
+            .partition(|ignored| self.plan.spec.accept_ignored.iter().any(|name| name == ignored.name));
+        if refused.is_empty() {
+            return Ok(Subscribed { attached, waiting, ignored });
+        }
+        let list: Vec<String> = refused
+            .iter()
+            .map(|i| format!("{} (asked for {}, applied {})", i.name, i.asked, crate::error::shown(&i.applied)))
+            .collect();
+        Err(Error::new(
+            Code::LimitInvalid,
+            Kind::Refused,
+            "compare",
+            format!("the engine did not apply {}", list.join(", ")),
+        )
+        .on(self.plan.name.as_str())
+        .with_operation_id(&self.plan.operation))
+    }
+
+    /// Starts it (FR-020A-03).
+    ///
+    /// # Errors
+    /// `ACODE-CTN-002`; the container is still there.
+    pub async fn start(&self) -> Result<()> {
+        tracing::info!(operation = self.plan.operation, name = %self.plan.name, "starting");
+        self.engine.container_start(self.id.as_str()).await.map_err(|e| self.mine(e))
+    }
+
+    /// Stops it (FR-020A-04): TERM, KILL after `grace`. One that has stopped already is no error.
+    ///
+    /// # Errors
+    /// `ACODE-CTN-003`.
+    pub async fn stop(&self, grace: Duration) -> Result<()> {
+        tracing::info!(operation = self.plan.operation, name = %self.plan.name, ?grace, "stopping");
+        self.engine.container_stop(self.id.as_str(), grace).await.map_err(|e| self.mine(e))
+    }
+
+    /// Removes it by force, in any state, and confirms that it is gone (FR-020A-05, FR-020A-11, FR-020A-12).
+    ///
+    /// # Errors
+    /// `ACODE-CTN-004`.
+    pub async fn remove(&self) -> Result<()> {
+        tracing::debug!(operation = self.plan.operation, name = %self.plan.name, "removing");
+        remove_confirmed(&self.engine, self.id.as_str(), self.plan.spec.cleanup_timeout)
+            .await
+            .map_err(|e| self.mine(e))
+    }
+
+    /// What it is doing (FR-020A-06).
+    ///
+    /// # Errors
+    /// `ACODE-CTN-014`.
+    pub async fn status(&self) -> Result<Status> {
+        match self.engine.container_inspect(self.id.as_str()).await {
+            Ok(inspect) => Ok(Status::from(&inspect)),
+            Err(error) if error.is_not_found() => Ok(Status::Gone),
+            Err(error) => Err(self.mine(error)),
+        }
+    }
+
+    /// The engine's log of it (FR-020A-20).
+    ///
+    /// # Errors
+    /// `ACODE-CTN-014`.
+    pub async fn logs(&self, options: &LogsOptions) -> Result<LogStream> {
+        self.engine.container_logs(self.id.as_str(), options).await.map_err(|e| self.mine(e))
+    }
+
+    /// Its id (FR-020A-14).
+    pub fn id(&self) -> &ContainerId {
+        &self.id
+    }
+
+    /// Its name (FR-020A-15).
+    pub fn name(&self) -> &ContainerName {
+        &self.plan.name
+    }
+
+    /// What it was made from.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    pub(super) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    pub(super) fn mine(&self, error: Error) -> Error {
+        error.on(self.plan.name.as_str()).with_operation_id(&self.plan.operation)
+    }
+}
+
+impl From<&Inspect> for Status {
+    fn from(inspect: &Inspect) -> Self {
+        match inspect.state.status.as_str() {
+            "created" | "initialized" | "configured" => Self::Created,
+            "paused" => Self::Paused,
+            _ if inspect.state.has_ended() => Self::Exited(inspect.state.exit_code),
+            _ => Self::Running,
+        }
+    }
+}
+
+/// What can be sent instead of a request that was refused as bad: no bind where the engine does not see our files, and as many
+/// CPUs as the engine's host has, where nobody asked for a number. `false` when nothing is left to try.
+async fn adapt(engine: &Engine, plan: &mut Plan) -> Result<bool> {
+    if plan.body.network_disabled {
+        engine.refuse_network_fast_path();
+        plan.write_body(engine)?;
+        return Ok(true);
+    }
+    if plan.spec.limits.nano_cpus.is_none() {
+        let host = HostCapacity { cpus: engine.info().await?.ncpu, memory: 0 };
+        let (limits, _) = plan.spec.limits.resolve(host)?;
+        if limits.nano_cpus < plan.limits.nano_cpus {
+            plan.limits.nano_cpus = limits.nano_cpus;
+            plan.write_body(engine)?;
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+enum Holder {
+    Nobody,
+    Orphan(String),
+    Other,
+}
+
+/// Who holds the plan's name after a create that was refused or not answered. A container of this very operation is removed: its
+/// create did arrive, and may do so late.
+async fn holder(engine: &Engine, plan: &Plan) -> Result<Holder> {
+    let until = tokio::time::Instant::now() + LATE_CREATE;
+    loop {
+        match engine.container_inspect(plan.name.as_str()).await {
+            Ok(inspect) if inspect.config.labels.get(OPERATION) == Some(&plan.operation) => {
+                remove_confirmed(engine, &inspect.id, plan.spec.cleanup_timeout).await?;
+                return Ok(Holder::Nobody);
+            }
+            Ok(inspect) => return judge(engine, inspect).await,
+            // Podman says 500 for a bad request, too: there is nothing to wait for.
+            Err(error) if error.is_not_found() && engine.kind() == EngineKind::Podman => return Ok(Holder::Nobody),
+            Err(error) if error.is_not_found() => {}
+            Err(error) => return Err(error),
+        }
+        if tokio::time::Instant::now() >= until {
+            return Ok(Holder::Nobody);
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+async fn judge(engine: &Engine, inspect: Inspect) -> Result<Holder> {
+    let image = image_labels(engine, &inspect.image).await?;
+    let Some(labels) = TaskLabels::read(&inspect.config.labels, &image) else { return Ok(Holder::Other) };
+    let running = matches!(Status::from(&inspect), Status::Running | Status::Paused);
+    let state = owner::look(labels.owner.as_ref(), owner::current().as_ref());
+    Ok(match decide(&labels, running, state, engine.now()) {
+        Decision::Remove(_) => Holder::Orphan(inspect.id),
+        Decision::Keep(_) => Holder::Other,
+    })
+}

@@ -1,0 +1,96 @@
+//! From the engine's stream to whoever reads: every byte, in order, or it is said what is missing.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::sync::{mpsc, watch};
+
+use crate::engine::{Chunk, Output};
+use crate::protocol::demux::Stream;
+
+/// After the task's end its last output is there at once; an engine that neither sends nor ends it is not waited for longer.
+const SILENCE_AFTER_END: Duration = Duration::from_secs(5);
+
+/// What became of the output.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct OutputReport {
+    /// Bytes of standard output that the task wrote, as far as they arrived.
+    pub stdout_bytes: u64,
+    /// Bytes of standard error, likewise.
+    pub stderr_bytes: u64,
+    /// Every byte that the task wrote was passed on.
+    pub complete: bool,
+    /// It was cut at the limit that was asked for.
+    pub truncated: bool,
+    /// Why it is not complete.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub incomplete_because: Option<String>,
+}
+
+/// Why passing on stopped.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The stream ended, in order or not; the report says which.
+    Stream,
+    /// The receiver was dropped.
+    ReceiverGone,
+}
+
+/// Passes output on to `sink` (or drops it, where there is none), at most `max` bytes. What came so far stands in `report`, also when the
+/// future is dropped.
+pub(crate) async fn pump(
+    mut output: Output,
+    sink: Option<mpsc::Sender<Chunk>>,
+    max: Option<u64>,
+    mut ended: watch::Receiver<bool>,
+    report: &mut OutputReport,
+) -> End {
+    let mut left = max.unwrap_or(u64::MAX);
+    loop {
+        let next = tokio::select! {
+            biased;
+            next = output.next() => next,
+            () = silence(&mut ended) => {
+                report.incomplete_because = Some("the engine did not end the output after the task's end".into());
+                return End::Stream;
+            }
+        };
+        let mut chunk = match next {
+            Ok(Some(chunk)) => chunk,
+            Ok(None) => {
+                report.complete = !report.truncated;
+                return End::Stream;
+            }
+            Err(error) => {
+                report.incomplete_because = Some(error.message());
+                return End::Stream;
+            }
+        };
+        match chunk.stream {
+            Stream::Stdout => report.stdout_bytes += chunk.data.len() as u64,
+            Stream::Stderr => report.stderr_bytes += chunk.data.len() as u64,
+        }
+        let room = usize::try_from(left).unwrap_or(usize::MAX);
+        if chunk.data.len() > room {
+            chunk.data.truncate(room);
+            report.truncated = true;
+            report.incomplete_because = Some("it is longer than the limit that was asked for".into());
+        }
+        left -= chunk.data.len() as u64;
+        if let Some(sink) = &sink
+            && !chunk.data.is_empty()
+            && sink.send(chunk).await.is_err()
+        {
+            report.incomplete_because = Some("the reader of the output went away".into());
+            return End::ReceiverGone;
+        }
+    }
+}
+
+async fn silence(ended: &mut watch::Receiver<bool>) {
+    if ended.wait_for(|ended| *ended).await.is_err() {
+        // The driver is gone, and this future with it.
+        std::future::pending::<()>().await;
+    }
+    tokio::time::sleep(SILENCE_AFTER_END).await;
+}

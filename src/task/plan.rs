@@ -1,0 +1,165 @@
+//! Everything about a task that is fixed before its container exists: name, labels, request.
+
+use std::time::Duration;
+
+use super::applied;
+use super::hosts_file;
+use super::limits::{HostCapacity, Resolved};
+use super::policy::{Surroundings, create_body};
+use super::receipt::ImageReceipt;
+use super::spec::TaskSpec;
+use crate::engine::Engine;
+use crate::error::{Code, Error, Kind, Result, shown};
+use crate::model::{CreateBody, ImageConfig};
+use crate::protocol::labels::TaskLabels;
+use crate::protocol::name::ContainerName;
+use crate::sweep::owner;
+
+/// How long a container may be there when its task was given no time.
+const DEFAULT_DEADLINE: Duration = Duration::from_secs(24 * 3600);
+
+/// A task that has been checked, with the request that would create its container.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Plan {
+    /// The container's name.
+    pub name: ContainerName,
+    /// The operation's UUID, which stands in every log line and in a label.
+    pub operation: String,
+    /// What would be sent.
+    pub body: CreateBody,
+    /// The image, and what its reference named when it was looked at.
+    pub image: ImageReceipt,
+    /// Limits with all defaults filled in.
+    pub limits: Resolved,
+    /// What is worth knowing.
+    pub warnings: Vec<String>,
+    pub(super) spec: TaskSpec,
+    pub(super) labels: TaskLabels,
+    image_config: ImageConfig,
+}
+
+impl Plan {
+    /// Checks `spec`, looks at the image, and fixes name, labels and request. Nothing is created, so dropping the future is
+    /// harmless.
+    ///
+    /// # Errors
+    /// `ACODE-CTN-007`, `-012`, `-015`, `-016` for what is not right in `spec`; `ACODE-CTN-011` when the image is not there.
+    pub async fn new(engine: &Engine, spec: TaskSpec) -> Result<Self> {
+        spec.check()?;
+        let unknown = spec.accept_ignored.iter().find(|name| !applied::NAMES.contains(&name.as_str()));
+        if let Some(name) = unknown {
+            return Err(Error::invalid(
+                Code::Configuration,
+                "options",
+                format!("'{}' cannot be ignored; what can is {}", shown(name), applied::NAMES.join(", ")),
+            ));
+        }
+        let (limits, warnings) = spec.limits.resolve(HostCapacity::of_this_machine())?;
+        let random: [u8; 26] = random_bytes()?;
+        let (name_bytes, uuid_bytes) = random.split_at(10);
+        let name = if spec.random_name {
+            let mut entropy = [0; 10];
+            entropy.copy_from_slice(name_bytes);
+            ContainerName::random(&spec.prefix, &spec.session, &spec.task, entropy)?
+        } else {
+            ContainerName::new(&spec.prefix, &spec.session, &spec.task)?
+        };
+        let inspect = engine.image_inspect(&spec.image).await?;
+        let created = engine.now();
+        let labels = TaskLabels {
+            session: spec.session.clone(),
+            task: spec.task.clone(),
+            created,
+            ephemeral: !spec.keep,
+            operation: uuid(uuid_bytes),
+            owner: owner::current(),
+            deadline: Some(created + spec.timeout.unwrap_or(DEFAULT_DEADLINE).as_secs()),
+        };
+        let mut plan = Self {
+            name,
+            operation: labels.operation.clone(),
+            body: CreateBody::default(),
+            image: ImageReceipt { reference: spec.image.as_str().to_owned(), id: inspect.id },
+            limits,
+            warnings,
+            spec,
+            labels,
+            image_config: inspect.config,
+        };
+        plan.write_body(engine)?;
+        Ok(plan)
+    }
+
+    /// Writes the request, anew after the engine turned out to want another.
+    pub(super) fn write_body(&mut self, engine: &Engine) -> Result<()> {
+        let hosts = engine.network_fast_path().then(hosts_file::ensure).flatten();
+        let around = Surroundings { kind: engine.kind(), fast_network: hosts.as_deref() };
+        let mut labels = self.spec.labels.clone();
+        labels.extend(self.labels.to_map());
+        self.body =
+            create_body(&self.spec, &self.limits, &self.image.id, &self.image_config, labels, around)?;
+        Ok(())
+    }
+}
+
+fn random_bytes<const N: usize>() -> Result<[u8; N]> {
+    let mut bytes = [0; N];
+    match rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()) {
+        Ok(count) if count == N => Ok(bytes),
+        Ok(_) => Err(Error::new(Code::CreateFailed, Kind::Io, "random", "the kernel gave too few random bytes")),
+        Err(error) => {
+            Err(Error::new(Code::CreateFailed, Kind::Io, "random", "the kernel gave no random bytes").because(error))
+        }
+    }
+}
+
+/// A version 4 UUID of 16 random bytes.
+fn uuid(random: &[u8]) -> String {
+    let mut text = String::with_capacity(36);
+    for (index, byte) in random.iter().enumerate() {
+        let byte = match index {
+            6 => byte & 0x0f | 0x40,
+            8 => byte & 0x3f | 0x80,
+            _ => *byte,
+        };
+        if matches!(index, 4 | 6 | 8 | 10) {
+            text.push('-');
+        }
+        text.push_str(&format!("{byte:02x}"));
+    }
+    text
+}
+
+/// An id for a session or task that was given none: eight letters and digits.
+///
+/// # Errors
+/// `ACODE-CTN-001` when the kernel gives no random bytes.
+pub fn generated_id() -> Result<String> {
+    const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+    let random: [u8; 8] = random_bytes()?;
+    // The first character is a letter outside the forms that names reserve.
+    let first = char::from(b"abcdefgijklmnopq"[usize::from(random[0] % 16)]);
+    Ok(std::iter::once(first)
+        .chain(random[1..].iter().map(|byte| char::from(ALPHABET[usize::from(byte % 32)])))
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nfr_020a_44_operations_are_uuids() {
+        assert_eq!(uuid(&[0xff; 16]), "ffffffff-ffff-4fff-bfff-ffffffffffff");
+        assert_eq!(uuid(&[0; 16]), "00000000-0000-4000-8000-000000000000");
+    }
+
+    #[test]
+    fn generated_ids_differ_and_name_exactly() {
+        let (one, two) = (generated_id().unwrap(), generated_id().unwrap());
+        assert_ne!(one, two);
+        let name = ContainerName::new(&crate::Prefix::default(), &one, &two).unwrap();
+        assert_eq!(name.as_str(), format!("acode-{one}-{two}"));
+    }
+}

@@ -1,0 +1,104 @@
+//! The receipt of a task: what ran, how it ended and how that is known, in JSON.
+
+use serde::Serialize;
+
+use super::applied::Ignored;
+use super::limits::Resolved;
+use super::outcome::{Evidence, Outcome};
+use super::output::OutputReport;
+
+/// The version of the receipt's form; it rises when a field changes its meaning or goes.
+pub const SCHEMA: u32 = 1;
+
+/// What one task did, as evidence. Serialises to the JSON that `docs/receipt.schema.json` describes.
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+pub struct Receipt {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// Session id.
+    pub session: String,
+    /// Task id.
+    pub task: String,
+    /// The operation's UUID, which every log line carries.
+    pub operation: String,
+    /// The container that ran it.
+    pub container: ContainerReceipt,
+    /// The image that it ran from.
+    pub image: ImageReceipt,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What that was concluded from.
+    pub evidence: Evidence,
+    /// The exit status for a program that stands for the task.
+    pub status: u8,
+    /// The kernel killed a process of the task for memory, but the main process ended in another way.
+    pub child_out_of_memory: bool,
+    /// What became of the output.
+    pub output: OutputReport,
+    /// Limits as they were sent.
+    pub limits: Resolved,
+    /// What was asked for, not applied, and accepted.
+    pub ignored: Vec<Ignored>,
+    /// What is worth knowing.
+    pub warnings: Vec<String>,
+    /// Where the time went.
+    pub phases_ms: Phases,
+    /// The engine that ran it.
+    pub engine: EngineReceipt,
+    /// When it began, RFC 3339, by this machine's clock.
+    pub started_at: String,
+    /// The container is confirmed gone.
+    pub removed: bool,
+    /// The container was left there on request.
+    pub kept: bool,
+    /// Why it is not gone, where it should be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remove_error: Option<serde_json::Value>,
+}
+
+/// A container in a [`Receipt`].
+#[derive(Debug, Clone, Serialize)]
+pub struct ContainerReceipt {
+    /// 64 hex digits.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+}
+
+/// An image in a [`Receipt`].
+#[derive(Debug, Clone, Serialize)]
+pub struct ImageReceipt {
+    /// As it was asked for.
+    pub reference: String,
+    /// What ran: `sha256:…`.
+    pub id: String,
+}
+
+/// An engine in a [`Receipt`].
+#[derive(Debug, Clone, Serialize)]
+pub struct EngineReceipt {
+    /// What it calls itself.
+    pub server: String,
+    /// The API version that was spoken.
+    pub api: String,
+}
+
+/// Milliseconds, each phase beginning where the one before it ended.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Phases {
+    /// Checks and image inspect.
+    pub prepare: f64,
+    /// The create call.
+    pub create: f64,
+    /// Attach, wait and the comparison of what was applied.
+    pub subscribe: f64,
+    /// The start call.
+    pub start: f64,
+    /// From there to the exit code and the end of the output.
+    pub run: f64,
+    /// Remove, and its confirmation.
+    pub remove: f64,
+    /// All of it.
+    pub total: f64,
+}

@@ -1,0 +1,345 @@
+//! What a caller asks for: one task. Everything is checked before the first call to the engine.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::limits::Limits;
+use crate::error::{Code, Error, Result, shown};
+use crate::model::LogConfig;
+use crate::protocol::image_ref::ImageRef;
+use crate::protocol::labels::parse_user_label;
+use crate::protocol::name::Prefix;
+use crate::protocol::units::parse_size;
+
+/// Where a task runs and keeps its files unless said otherwise.
+pub const WORKSPACE: &str = "/workspace";
+
+/// Capabilities that may be added by name. None of them reaches the host or another container.
+const ADDABLE: [&str; 9] = [
+    "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "NET_BIND_SERVICE", "SETFCAP", "SETGID", "SETUID",
+];
+
+/// One task. [`TaskSpec::new`] gives the safe defaults; change what is needed.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use acode_rt::{ImageRef, TaskSpec};
+/// let mut spec = TaskSpec::new("a1b2c3d4", "build-001", ImageRef::parse("busybox")?, ["sh", "-c", "make"]);
+/// spec.limits.memory = Some(512 << 20);
+/// spec.timeout = Some(std::time::Duration::from_secs(60));
+/// # Ok(()) }
+/// ```
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct TaskSpec {
+    /// Session id: 1 to 256 bytes without control characters.
+    pub session: String,
+    /// Task id within the session, likewise.
+    pub task: String,
+    /// First part of the container's name: `acode`.
+    pub prefix: Prefix,
+    /// A name that cannot be foreseen, instead of the deterministic one.
+    pub random_name: bool,
+    /// The image; it must be on the engine.
+    pub image: ImageRef,
+    /// Arguments to the entrypoint, or the command itself where there is none; empty is the image's.
+    pub command: Vec<String>,
+    /// Replaces the image's entrypoint; an empty one switches it off.
+    pub entrypoint: Option<Vec<String>>,
+    /// Environment beside the image's, in order; `HOME` is the workspace unless said.
+    pub env: Vec<(String, String)>,
+    /// Absolute working directory: `/workspace`.
+    pub workdir: Option<String>,
+    /// Who it runs as: 1000:1000.
+    pub user: User,
+    /// The task reads a standard input; otherwise that is empty.
+    pub interactive: bool,
+    /// Resource limits.
+    pub limits: Limits,
+    /// `none`, `bridge`, or a network's name.
+    pub network: String,
+    /// The root file system is writable; it is read-only otherwise.
+    pub writable_root: bool,
+    /// Capabilities to add, from an allow list; all are dropped otherwise.
+    pub cap_add: Vec<String>,
+    /// Further tmpfs mounts, or others for `/tmp` and `/workspace`.
+    pub tmpfs: Vec<Tmpfs>,
+    /// Where the engine keeps the output: `local`, 10m × 3, where it has that.
+    pub log: Option<LogConfig>,
+    /// Labels beside ours.
+    pub labels: BTreeMap<String, String>,
+    /// How long it may run, from its start. No limit by default.
+    pub timeout: Option<Duration>,
+    /// Between TERM and KILL when it is stopped: 10 s.
+    pub stop_timeout: Duration,
+    /// For removing the container: 30 s.
+    pub cleanup_timeout: Duration,
+    /// How many bytes of output are passed on, both streams together; the rest is read and dropped.
+    pub max_output: Option<u64>,
+    /// Leave the container there when it has ended.
+    pub keep: bool,
+    /// Limits and protections whose absence is accepted, by name, where the engine ignores them.
+    pub accept_ignored: Vec<String>,
+}
+
+/// Who a task runs as. Numbers only: a name is resolved by the image, which may map it to root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct User {
+    /// User id.
+    pub uid: u32,
+    /// Group id.
+    pub gid: u32,
+}
+
+impl Default for User {
+    fn default() -> Self {
+        Self { uid: 1000, gid: 1000 }
+    }
+}
+
+impl User {
+    /// Root, which a caller chooses deliberately.
+    pub const ROOT: Self = Self { uid: 0, gid: 0 };
+
+    /// Reads `UID[:GID]`; the group is the same number unless said. Root only with `allow_root`, where `root` is understood too.
+    ///
+    /// # Errors
+    /// `ACODE-CTN-012` for root, `ACODE-CTN-015` for what is no number.
+    pub fn parse(text: &str, allow_root: bool) -> Result<Self> {
+        let (uid, gid) = text.split_once(':').unwrap_or((text, text));
+        let number = |part: &str| match part {
+            "root" => Some(0),
+            _ => part.parse().ok().filter(|_| part.bytes().all(|b| b.is_ascii_digit())),
+        };
+        let (Some(uid), Some(gid)) = (number(uid), number(gid)) else {
+            return Err(Error::invalid(
+                Code::Configuration,
+                "user",
+                format!(
+                    "'{}' is not UID or UID:GID; names are not taken, since the image could map any name to root",
+                    shown(text)
+                ),
+            ));
+        };
+        if uid == 0 && !allow_root {
+            return Err(Error::invalid(
+                Code::PolicyRefused,
+                "user",
+                "the task would run as root; where that is meant, say --allow-root as well",
+            ));
+        }
+        Ok(Self { uid, gid })
+    }
+}
+
+/// A tmpfs inside: `PATH[:size=SIZE]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tmpfs {
+    /// Absolute path.
+    pub path: String,
+    /// Bytes; `None` shares what the others leave of half the memory limit.
+    pub size: Option<u64>,
+}
+
+impl Tmpfs {
+    /// Reads `PATH` or `PATH:size=SIZE`.
+    ///
+    /// # Errors
+    /// A sentence that says what would be right.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let (path, options) = text.split_once(':').map_or((text, None), |(path, options)| (path, Some(options)));
+        check_tmpfs_path(path)?;
+        let size = match options {
+            None => None,
+            Some(options) => {
+                let size = options.strip_prefix("size=").ok_or_else(|| {
+                    format!("tmpfs '{}': the only option is size, as in /scratch:size=64m", shown(text))
+                })?;
+                Some(parse_size(size).and_then(|s| if s == 0 { Err("a tmpfs cannot have size 0".into()) } else { Ok(s) })?)
+            }
+        };
+        Ok(Self { path: path.to_owned(), size })
+    }
+}
+
+impl TaskSpec {
+    /// A task with all defaults.
+    pub fn new(
+        session: impl Into<String>,
+        task: impl Into<String>,
+        image: ImageRef,
+        command: impl IntoIterator<Item = impl Into<String>>,
+    ) -> Self {
+        Self {
+            session: session.into(),
+            task: task.into(),
+            prefix: Prefix::default(),
+            random_name: false,
+            image,
+            command: command.into_iter().map(Into::into).collect(),
+            entrypoint: None,
+            env: Vec::new(),
+            workdir: None,
+            user: User::default(),
+            interactive: false,
+            limits: Limits::default(),
+            network: "none".into(),
+            writable_root: false,
+            cap_add: Vec::new(),
+            tmpfs: Vec::new(),
+            log: None,
+            labels: BTreeMap::new(),
+            timeout: None,
+            stop_timeout: Duration::from_secs(10),
+            cleanup_timeout: Duration::from_secs(30),
+            max_output: None,
+            keep: false,
+            accept_ignored: Vec::new(),
+        }
+    }
+
+    /// Checks everything that can be known without the engine, but for limits and names, which are checked where they are resolved.
+    ///
+    /// # Errors
+    /// `ACODE-CTN-012` for what is never allowed, `ACODE-CTN-015` for what is not well-formed.
+    pub fn check(&self) -> Result<()> {
+        let wrong = |message: String| Error::invalid(Code::Configuration, "options", message);
+        for text in self.command.iter().chain(self.entrypoint.iter().flatten()) {
+            if text.contains('\0') {
+                return Err(wrong("a command cannot contain a NUL character".into()));
+            }
+        }
+        for (key, value) in &self.env {
+            check_env(key, value).map_err(wrong)?;
+        }
+        if let Some(workdir) = &self.workdir {
+            check_inside_path(workdir).map_err(wrong)?;
+        }
+        for tmpfs in &self.tmpfs {
+            check_tmpfs_path(&tmpfs.path).map_err(wrong)?;
+        }
+        for (key, value) in &self.labels {
+            parse_user_label(&format!("{key}={value}")).map_err(wrong)?;
+        }
+        self.check_policy()
+    }
+
+    fn check_policy(&self) -> Result<()> {
+        let refused = |message: String| Error::invalid(Code::PolicyRefused, "options", message);
+        let network = self.network.as_str();
+        let forbidden = network == "host" || network.contains(':');
+        if forbidden {
+            return Err(refused(format!(
+                "network '{}' would share another network namespace; use none, bridge or a network's name",
+                shown(network)
+            )));
+        }
+        if network.is_empty() || !network.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.')) {
+            return Err(Error::invalid(
+                Code::Configuration,
+                "options",
+                format!("'{}' is not a network's name", shown(network)),
+            ));
+        }
+        for capability in &self.cap_add {
+            if !ADDABLE.contains(&bare_capability(capability).as_str()) {
+                return Err(refused(format!(
+                    "capability '{}' may not be added; those that may are {}",
+                    shown(capability),
+                    ADDABLE.join(", ")
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A capability as the engine compares it: upper case, without `CAP_`.
+pub(crate) fn bare_capability(name: &str) -> String {
+    let upper = name.to_ascii_uppercase();
+    upper.strip_prefix("CAP_").map_or(upper.clone(), str::to_owned)
+}
+
+fn check_env(key: &str, value: &str) -> Result<(), String> {
+    if key.is_empty() || key.contains(['=', '\0']) || key.chars().any(char::is_control) {
+        return Err(format!("'{}' is not the name of an environment variable", shown(key)));
+    }
+    if value.contains('\0') {
+        return Err(format!("the value of {} contains a NUL character", shown(key)));
+    }
+    Ok(())
+}
+
+/// An absolute path inside the container, without `..`.
+fn check_inside_path(path: &str) -> Result<(), String> {
+    let fine = path.starts_with('/')
+        && path.len() <= 4096
+        && !path.split('/').any(|part| part == "..")
+        && !path.chars().any(char::is_control);
+    if fine { Ok(()) } else { Err(format!("'{}' is not an absolute path without '..'", shown(path))) }
+}
+
+/// Such a path, without what would change the meaning of mount options.
+fn check_tmpfs_path(path: &str) -> Result<(), String> {
+    check_inside_path(path)?;
+    if path.contains([',', ':']) {
+        return Err(format!("a tmpfs path cannot contain ',' or ':' as '{}' does", shown(path)));
+    }
+    if path.split('/').all(|part| part.is_empty() || part == ".") {
+        return Err("a tmpfs over / would hide the image".into());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec() -> TaskSpec {
+        TaskSpec::new("s", "t", ImageRef::parse("busybox").unwrap(), ["true"])
+    }
+
+    #[test]
+    fn nfr_020a_23_root_is_chosen_deliberately_or_not_at_all() {
+        assert_eq!(User::parse("1000", false).unwrap(), User { uid: 1000, gid: 1000 });
+        assert_eq!(User::parse("5:6", false).unwrap(), User { uid: 5, gid: 6 });
+        for root in ["0", "0:1000", "root", "00"] {
+            assert_eq!(User::parse(root, false).unwrap_err().code(), Code::PolicyRefused, "{root}");
+            assert_eq!(User::parse(root, true).unwrap().uid, 0, "{root}");
+        }
+        for wrong in ["", "node", "-1", "+1", "1:2:3", "4294967296", "1:", ":1", "1 "] {
+            assert_eq!(User::parse(wrong, true).unwrap_err().code(), Code::Configuration, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_would_share_a_namespace_or_a_strong_capability_is_refused() {
+        for network in ["host", "container:x", "ns:/proc/1/ns/net"] {
+            let error = TaskSpec { network: network.into(), ..spec() }.check().unwrap_err();
+            assert_eq!(error.code(), Code::PolicyRefused, "{network}");
+        }
+        for capability in ["SYS_ADMIN", "cap_sys_admin", "ALL", "NET_ADMIN", "NET_RAW", ""] {
+            let error = TaskSpec { cap_add: vec![capability.into()], ..spec() }.check().unwrap_err();
+            assert_eq!(error.code(), Code::PolicyRefused, "{capability}");
+        }
+        TaskSpec { cap_add: vec!["cap_chown".into()], network: "my_net-1.x".into(), ..spec() }.check().unwrap();
+    }
+
+    #[test]
+    fn odd_paths_environment_and_labels_are_refused() {
+        for path in ["", "x", "/a/../b", "/a\nb"] {
+            assert!(TaskSpec { workdir: Some(path.into()), ..spec() }.check().is_err(), "{path:?}");
+            assert!(Tmpfs::parse(path).is_err(), "{path:?}");
+        }
+        for key in ["", "A=B", "A\0", "A\n"] {
+            assert!(TaskSpec { env: vec![(key.into(), String::new())], ..spec() }.check().is_err(), "{key:?}");
+        }
+        let reserved = [("acode.session".to_owned(), "x".to_owned())].into();
+        assert!(TaskSpec { labels: reserved, ..spec() }.check().is_err());
+        assert!(TaskSpec { command: vec!["a\0b".into()], ..spec() }.check().is_err());
+        assert_eq!(Tmpfs::parse("/x:size=1m").unwrap(), Tmpfs { path: "/x".into(), size: Some(1 << 20) });
+        for wrong in ["/", "//.", "/a,b", "/x:", "/x:exec", "/x:size=0", "/x:size=1m,exec"] {
+            assert!(Tmpfs::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,363 @@
+//! A running task as a state machine: events in, the next action out. Pure; the driver in `run` owns sockets and clocks.
+
+use super::outcome::{Cancel, Evidence, Outcome};
+use crate::model::State as ContainerState;
+
+/// What happened.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// The output came to an end, whether or not it was complete.
+    OutputEnded,
+    /// `wait` answered.
+    WaitAnswered(u8),
+    /// `wait` was cut or answered nonsense.
+    WaitBroken,
+    /// An inspect answered.
+    Inspected(ContainerState),
+    /// An inspect says that there is no such container any more.
+    Vanished,
+    /// An inspect did not answer; the text says why.
+    InspectFailed(String),
+    /// The engine has not answered for so long that it is given up.
+    EngineGivenUp,
+    /// Somebody wants it to end.
+    Cancel(Cancel),
+    /// The time it was given is over.
+    Deadline,
+    /// The grace period after TERM is over.
+    GraceOver,
+}
+
+/// What to do next. At most one is under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// Wait for the next event.
+    Wait,
+    /// Inspect at once.
+    Ask,
+    /// Inspect after a pause; the number counts the pauses since something happened.
+    AskAgain(u32),
+    /// Send TERM and begin the grace period.
+    Terminate,
+    /// Send KILL.
+    Kill,
+    /// It is over.
+    Finish,
+}
+
+#[derive(Debug)]
+pub(crate) struct Machine {
+    deadline_ms: u64,
+    output_ended: bool,
+    wait_broken: bool,
+    asked: u32,
+    ending: Option<Ending>,
+    end: Option<End>,
+    last_error: String,
+    pub(crate) evidence: Evidence,
+}
+
+/// Why we are ending it. The first deadline or cancel stands; a stronger cancel replaces a weaker one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    Deadline,
+    Cancel(Cancel),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum End {
+    Code(u8),
+    Lost,
+    Unknown(String),
+}
+
+impl Machine {
+    pub(crate) fn new(deadline_ms: u64) -> Self {
+        Self {
+            deadline_ms,
+            output_ended: false,
+            wait_broken: false,
+            asked: 0,
+            ending: None,
+            end: None,
+            last_error: String::new(),
+            evidence: Evidence::default(),
+        }
+    }
+
+    /// Whether the main process is known to have ended, or nothing more can be known.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.end.is_some()
+    }
+
+    /// Whether it is being ended from outside, so that its output need not be waited for any longer.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.ending.is_some()
+    }
+
+    pub(crate) fn step(&mut self, event: Event) -> Action {
+        match event {
+            Event::OutputEnded => {
+                self.output_ended = true;
+                self.asked = 0;
+                if self.has_ended() { Action::Finish } else { Action::Ask }
+            }
+            Event::WaitAnswered(code) => {
+                self.evidence.wait_code = Some(code);
+                self.asked = 0;
+                if self.has_ended() { self.after_end() } else { Action::Ask }
+            }
+            Event::WaitBroken => {
+                self.wait_broken = true;
+                if self.has_ended() { self.after_end() } else { Action::AskAgain(self.count()) }
+            }
+            Event::Inspected(state) => self.inspected(&state),
+            Event::Vanished => {
+                self.end = Some(match self.evidence.wait_code {
+                    Some(code) => End::Code(code),
+                    None => End::Unknown("the container was removed by somebody else while the task ran".into()),
+                });
+                self.after_end()
+            }
+            Event::InspectFailed(error) => {
+                self.last_error = error;
+                Action::AskAgain(self.count())
+            }
+            Event::EngineGivenUp => {
+                self.end = Some(self.evidence.wait_code.map_or(End::Lost, End::Code));
+                Action::Finish
+            }
+            Event::Cancel(cancel) => self.cancel(cancel),
+            Event::Deadline => {
+                if self.ending.is_some() {
+                    return self.after_end();
+                }
+                self.ending = Some(Ending::Deadline);
+                if self.has_ended() { self.after_end() } else { self.kill() }
+            }
+            Event::GraceOver if self.has_ended() => self.after_end(),
+            Event::GraceOver => self.kill(),
+        }
+    }
+
+    fn inspected(&mut self, state: &ContainerState) -> Action {
+        if state.has_ended() {
+            self.evidence.inspect_code = Some(state.exit_code);
+            self.evidence.oom_killed = Some(state.oom_killed);
+            self.evidence.engine_error.clone_from(&state.error);
+            self.end = Some(match u8::try_from(state.exit_code) {
+                Ok(code) => End::Code(code),
+                Err(_) => End::Unknown(format!("{} is not an exit code", state.exit_code)),
+            });
+            return self.after_end();
+        }
+        // Closed streams do not mean an end: while wait is open and the output goes on there is no need to ask.
+        if self.output_ended || self.wait_broken || self.evidence.wait_code.is_some() {
+            Action::AskAgain(self.count())
+        } else {
+            Action::Wait
+        }
+    }
+
+    fn cancel(&mut self, cancel: Cancel) -> Action {
+        if self.has_ended() {
+            // Only its output is still on the way to somebody who does not read it.
+            self.ending.get_or_insert(Ending::Cancel(cancel));
+            return self.after_end();
+        }
+        match self.ending {
+            Some(Ending::Deadline) => Action::Wait,
+            Some(Ending::Cancel(earlier)) if earlier >= cancel => Action::Wait,
+            _ => {
+                self.ending = Some(Ending::Cancel(cancel));
+                if cancel == Cancel::Stop {
+                    self.evidence.signals.push("TERM");
+                    Action::Terminate
+                } else {
+                    self.kill()
+                }
+            }
+        }
+    }
+
+    fn kill(&mut self) -> Action {
+        self.evidence.signals.push("KILL");
+        Action::Kill
+    }
+
+    fn count(&mut self) -> u32 {
+        self.asked += 1;
+        self.asked
+    }
+
+    fn after_end(&self) -> Action {
+        if self.has_ended() && self.output_ended { Action::Finish } else { Action::Wait }
+    }
+
+    /// How it ended, once [`Action::Finish`] was said.
+    pub(crate) fn outcome(&self) -> Outcome {
+        let oom = self.evidence.oom_killed == Some(true);
+        match (&self.end, self.ending) {
+            // It may have ended by itself just before our signal came.
+            (Some(End::Code(code)), Some(_)) if !matches!(code, 137 | 143) && self.evidence.signals == ["KILL"] => {
+                Outcome::Exited { code: *code }
+            }
+            (Some(End::Code(_)), Some(Ending::Deadline)) => Outcome::Deadline { after_ms: self.deadline_ms },
+            (Some(End::Code(_)), Some(Ending::Cancel(by))) => Outcome::Cancelled { by },
+            (Some(End::Code(137)), None) if oom => Outcome::OutOfMemory,
+            (Some(End::Code(code)), None) => Outcome::Exited { code: *code },
+            (Some(End::Lost) | None, _) => Outcome::EngineLost { message: self.last_error.clone() },
+            (Some(End::Unknown(message)), _) => Outcome::Unknown { message: message.clone() },
+        }
+    }
+
+    /// The kernel killed something for memory, but the main process ended in another way.
+    pub(crate) fn child_out_of_memory(&self) -> bool {
+        self.evidence.oom_killed == Some(true) && self.outcome() != Outcome::OutOfMemory
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state(status: &str, exit_code: i64, oom_killed: bool) -> Event {
+        Event::Inspected(ContainerState { status: status.into(), exit_code, oom_killed, ..ContainerState::default() })
+    }
+
+    fn ended(code: i64) -> Event {
+        state("exited", code, false)
+    }
+
+    /// Runs events; the actions must be those given.
+    fn run(steps: impl IntoIterator<Item = (Event, Action)>) -> Machine {
+        let mut machine = Machine::new(5000);
+        for (number, (event, expected)) in steps.into_iter().enumerate() {
+            let shown = format!("{event:?}");
+            assert_eq!(machine.step(event), expected, "step {number}: {shown}");
+        }
+        machine
+    }
+
+    #[test]
+    fn an_exit_is_known_by_whatever_says_it_first() {
+        use Action::{Ask, AskAgain, Finish, Wait};
+        let by_output = run([
+            (Event::OutputEnded, Ask),
+            (state("running", 0, false), AskAgain(1)),
+            (state("stopped", 7, false), Finish),
+        ]);
+        assert_eq!(by_output.outcome(), Outcome::Exited { code: 7 });
+        let by_wait = run([(Event::WaitAnswered(7), Ask), (ended(7), Wait), (Event::OutputEnded, Finish)]);
+        assert_eq!(by_wait.outcome(), Outcome::Exited { code: 7 });
+        assert_eq!(by_wait.evidence.wait_code, Some(7));
+    }
+
+    #[test]
+    fn closed_streams_are_no_end() {
+        use Action::{Ask, AskAgain};
+        let mut machine = run([
+            (Event::OutputEnded, Ask),
+            (state("running", 0, false), AskAgain(1)),
+            (state("running", 0, false), AskAgain(2)),
+            (Event::WaitAnswered(5), Ask),
+        ]);
+        assert!(!machine.has_ended());
+        assert_eq!(machine.step(ended(5)), Action::Finish);
+        assert_eq!(machine.outcome(), Outcome::Exited { code: 5 });
+    }
+
+    #[test]
+    fn fr_020a_87_out_of_memory_is_told_apart_from_the_code() {
+        use Action::{Ask, Finish};
+        let main = run([(Event::OutputEnded, Ask), (state("exited", 137, true), Finish)]);
+        assert_eq!(main.outcome(), Outcome::OutOfMemory);
+        assert!(!main.child_out_of_memory());
+        let child = run([(Event::OutputEnded, Ask), (state("exited", 0, true), Finish)]);
+        assert_eq!(child.outcome(), Outcome::Exited { code: 0 });
+        assert!(child.child_out_of_memory());
+        let bare = run([(Event::OutputEnded, Ask), (ended(137), Finish)]);
+        assert_eq!(bare.outcome(), Outcome::Exited { code: 137 });
+    }
+
+    #[test]
+    fn fr_020a_71_stop_is_term_then_kill_and_the_second_request_is_kill() {
+        use Action::{Ask, Finish, Kill, Terminate};
+        let graceful = run([
+            (Event::Cancel(Cancel::Stop), Terminate),
+            (Event::OutputEnded, Ask),
+            (ended(143), Finish),
+        ]);
+        assert_eq!(graceful.outcome(), Outcome::Cancelled { by: Cancel::Stop });
+        assert_eq!(graceful.evidence.signals, ["TERM"]);
+        let stubborn = run([(Event::Cancel(Cancel::Stop), Terminate), (Event::GraceOver, Kill)]);
+        assert_eq!(stubborn.evidence.signals, ["TERM", "KILL"]);
+        let twice = run([
+            (Event::Cancel(Cancel::Stop), Terminate),
+            (Event::Cancel(Cancel::Stop), Action::Wait),
+            (Event::Cancel(Cancel::Kill), Kill),
+        ]);
+        assert_eq!(twice.evidence.signals, ["TERM", "KILL"]);
+    }
+
+    #[test]
+    fn a_task_that_handles_term_and_exits_0_is_still_cancelled() {
+        use Action::{Ask, Finish, Terminate};
+        let machine = run([
+            (Event::Cancel(Cancel::Stop), Terminate),
+            (Event::OutputEnded, Ask),
+            (ended(0), Finish),
+        ]);
+        assert_eq!(machine.outcome().status(), 143);
+    }
+
+    #[test]
+    fn a_deadline_kills_and_stands_against_a_later_cancel() {
+        use Action::{Ask, Finish, Kill, Wait};
+        let machine = run([
+            (Event::Deadline, Kill),
+            (Event::Cancel(Cancel::Stop), Wait),
+            (Event::OutputEnded, Ask),
+            (ended(137), Finish),
+        ]);
+        assert_eq!(machine.outcome(), Outcome::Deadline { after_ms: 5000 });
+        assert_eq!(machine.outcome().status(), 124);
+    }
+
+    #[test]
+    fn an_exit_just_before_the_kill_keeps_its_code() {
+        use Action::{Ask, Finish, Kill};
+        let machine = run([(Event::Deadline, Kill), (Event::OutputEnded, Ask), (ended(3), Finish)]);
+        assert_eq!(machine.outcome(), Outcome::Exited { code: 3 });
+    }
+
+    #[test]
+    fn a_stalled_reader_of_a_task_that_has_ended_does_not_stop_the_deadline() {
+        let machine = run([
+            (Event::WaitAnswered(0), Action::Ask),
+            (ended(0), Action::Wait),
+            (Event::Deadline, Action::Wait),
+            (Event::OutputEnded, Action::Finish),
+        ]);
+        assert_eq!(machine.outcome().status(), 124);
+    }
+
+    #[test]
+    fn a_lost_engine_is_never_success() {
+        use Action::{Ask, AskAgain, Finish, Wait};
+        let lost = run([
+            (Event::WaitBroken, AskAgain(1)),
+            (Event::OutputEnded, Ask),
+            (Event::InspectFailed("no socket".into()), AskAgain(1)),
+            (Event::EngineGivenUp, Finish),
+        ]);
+        assert_eq!(lost.outcome(), Outcome::EngineLost { message: "no socket".into() });
+        assert_eq!(lost.outcome().status(), 125);
+        let back = run([(Event::WaitBroken, AskAgain(1)), (ended(7), Wait), (Event::OutputEnded, Finish)]);
+        assert_eq!(back.outcome(), Outcome::Exited { code: 7 });
+        let gone = run([(Event::OutputEnded, Ask), (Event::Vanished, Finish)]);
+        assert_eq!(gone.outcome().status(), 125);
+        let odd = run([(Event::OutputEnded, Ask), (ended(-1), Finish)]);
+        assert_eq!(odd.outcome().status(), 125);
+    }
+}
