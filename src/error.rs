@@ -8,7 +8,8 @@ use serde_json::{Map, Value};
 
 /// What kind of failure an [`Error`] is; read through its predicates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+#[non_exhaustive]
+pub enum Kind {
     /// The caller asked for something that cannot be right; nothing was sent.
     Invalid,
     /// The socket cannot be reached.
@@ -59,7 +60,8 @@ struct Inner {
 }
 
 impl Error {
-    pub(crate) fn new(
+    /// A failure of `operation`; `message` says what happened, in one line.
+    pub fn new(
         code: Code,
         kind: Kind,
         operation: &'static str,
@@ -78,7 +80,7 @@ impl Error {
     }
 
     /// Bad input, found before anything was sent.
-    pub(crate) fn invalid(
+    pub fn invalid(
         code: Code,
         operation: &'static str,
         message: impl Into<String>,
@@ -86,12 +88,16 @@ impl Error {
         Self::new(code, Kind::Invalid, operation, message)
     }
 
-    pub(crate) fn on(mut self, subject: impl Into<String>) -> Self {
+    /// Names the container, image or file that it failed on.
+    #[must_use]
+    pub fn on(mut self, subject: impl Into<String>) -> Self {
         self.0.subject = Some(subject.into());
         self
     }
 
-    pub(crate) fn because(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+    /// Adds the cause.
+    #[must_use]
+    pub fn because(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.0.source = Some(source.into());
         self
     }

@@ -1,1 +1,8 @@
-fn main(){}
+//! The program: parse, run, exit status.
+
+mod cli;
+
+fn main() {
+    // Not a return: a thread that waits on a terminal or a stalled reader must not hold the program up.
+    std::process::exit(cli::main());
+}

@@ -135,8 +135,11 @@ pub async fn owned_containers(engine: &Engine) -> Result<Vec<(Listed, TaskLabels
     Ok(ours)
 }
 
-/// What the image brought along. One that is gone brought nothing that could be told.
-pub(crate) async fn image_labels(engine: &Engine, id: &str) -> Result<Labels> {
+/// The labels that the image with this id brought along. One that is gone brought nothing that could be told.
+///
+/// # Errors
+/// `ACODE-CTN-014`.
+pub async fn image_labels(engine: &Engine, id: &str) -> Result<Labels> {
     let Ok(image) = ImageRef::parse(id) else { return Ok(Labels::new()) };
     match engine.image_inspect(&image).await {
         Ok(image) => Ok(image.config.labels),

@@ -1,0 +1,482 @@
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::Duration;
+
+use acode_rt::error::{Code, Error, Kind, Result};
+use acode_rt::protocol::labels::parse_user_label;
+use acode_rt::protocol::units::{parse_cpus, parse_duration, parse_size};
+use acode_rt::task::{Cancel, Canceller, Outcome, Plan, Receipt, TaskIo, TaskSpec, Tmpfs, User, generated_id};
+use acode_rt::task::{parse_throttle, parse_ulimit};
+use acode_rt::model::{LogConfig, ThrottleDevice, Ulimit};
+use acode_rt::{ImageRef, Prefix};
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::Instant;
+
+use super::streams::{Broken, Writer};
+use super::{FAILED, Global, render};
+
+/// Run one task in a fresh container that is removed when it ends
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Standard output and error are the task's and nothing else. The root file system is read-only, /tmp and /workspace are writable
+memory, the network is off, the user is 1000:1000, all capabilities are dropped; memory 4g, 2 CPUs, 1000 processes.
+
+Examples:
+  acode-rt exec --image busybox -- sh -c 'echo out; echo err >&2; exit 7'
+  tar c . | acode-rt exec -i --image busybox -- tar t
+  acode-rt exec --image node:20-alpine --timeout 5m --memory 1g -e CI=1 --receipt r.json -- node -e 'console.log(1)'
+  acode-rt exec --image busybox --dry-run --json -- true")]
+pub(crate) struct Exec {
+    /// The image; it must be on the engine
+    #[arg(long, value_parser = ImageRef::parse)]
+    image: ImageRef,
+    /// Session id [default: generated]
+    #[arg(long, env = "ACODE_SESSION")]
+    session: Option<String>,
+    /// Task id within the session [default: generated]
+    #[arg(long, env = "ACODE_TASK")]
+    task: Option<String>,
+    /// First part of the container's name
+    #[arg(long, default_value = "acode", value_parser = |text: &str| Prefix::new(text).map_err(|e| e.to_string()))]
+    prefix: Prefix,
+    /// Give the container a name that cannot be foreseen
+    #[arg(long)]
+    random_name: bool,
+    /// A label for the container; keys that begin with acode. are reserved
+    #[arg(long = "label", value_name = "KEY[=VALUE]", value_parser = parse_user_label)]
+    labels: Vec<(String, String)>,
+
+    /// Set an environment variable; KEY alone takes our value, if there is one
+    #[arg(short, long = "env", value_name = "KEY[=VALUE]", help_heading = "Process")]
+    env: Vec<String>,
+    /// Read environment variables from a file, one KEY=VALUE or KEY a line; # begins a comment line
+    #[arg(long, value_name = "FILE", help_heading = "Process")]
+    env_file: Vec<PathBuf>,
+    /// Working directory inside [default: /workspace]
+    #[arg(short, long, value_name = "DIR", help_heading = "Process")]
+    workdir: Option<String>,
+    /// Who to run as, in numbers [default: 1000:1000]
+    #[arg(short, long, value_name = "UID[:GID]", help_heading = "Process")]
+    user: Option<String>,
+    /// Allow --user 0
+    #[arg(long, help_heading = "Process")]
+    allow_root: bool,
+    /// Pass our standard input on
+    #[arg(short, long, help_heading = "Process")]
+    interactive: bool,
+    /// Replace the image's entrypoint; empty for none
+    #[arg(long, value_name = "PROGRAM", help_heading = "Process")]
+    entrypoint: Option<String>,
+
+    /// Memory, without swap [default: 4g]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Limits")]
+    memory: Option<u64>,
+    /// CPUs, such as 1.5 [default: 2.0]
+    #[arg(long, value_name = "NUMBER", value_parser = parse_cpus, help_heading = "Limits")]
+    cpus: Option<u64>,
+    /// Processes and threads
+    #[arg(long, value_name = "NUMBER", default_value_t = 1000, help_heading = "Limits")]
+    pids: u32,
+    /// A limit of setrlimit, such as nofile=1024:2048
+    #[arg(long = "ulimit", value_name = "NAME=SOFT[:HARD]", value_parser = parse_ulimit, help_heading = "Limits")]
+    ulimits: Vec<Ulimit>,
+    /// /dev/shm [default: 64m]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Limits")]
+    shm_size: Option<u64>,
+    /// A further tmpfs, or another size for /tmp or /workspace
+    #[arg(long, value_name = "PATH[:size=SIZE]", value_parser = Tmpfs::parse, help_heading = "Limits")]
+    tmpfs: Vec<Tmpfs>,
+    /// Relative block-IO weight, 10 to 1000
+    #[arg(long, value_name = "NUMBER", help_heading = "Limits")]
+    blkio_weight: Option<u16>,
+    /// Bytes per second from a device, such as /dev/sda:10m
+    #[arg(long, value_name = "DEVICE:RATE", value_parser = parse_throttle, help_heading = "Limits")]
+    device_read_bps: Vec<ThrottleDevice>,
+    /// Bytes per second to a device
+    #[arg(long, value_name = "DEVICE:RATE", value_parser = parse_throttle, help_heading = "Limits")]
+    device_write_bps: Vec<ThrottleDevice>,
+    /// Operations per second from a device
+    #[arg(long, value_name = "DEVICE:RATE", value_parser = parse_throttle, help_heading = "Limits")]
+    device_read_iops: Vec<ThrottleDevice>,
+    /// Operations per second to a device
+    #[arg(long, value_name = "DEVICE:RATE", value_parser = parse_throttle, help_heading = "Limits")]
+    device_write_iops: Vec<ThrottleDevice>,
+    /// Go on although the engine ignored this limit or protection
+    #[arg(long, value_name = "NAME", help_heading = "Limits")]
+    accept_ignored: Vec<String>,
+
+    /// Network: none, bridge, or a network's name
+    #[arg(long, default_value = "none", help_heading = "Isolation")]
+    network: String,
+    /// Make the root file system writable
+    #[arg(long, help_heading = "Isolation")]
+    writable_root: bool,
+    /// Add a capability, from a short list
+    #[arg(long, value_name = "CAPABILITY", help_heading = "Isolation")]
+    cap_add: Vec<String>,
+
+    /// Kill the task after this time; status 124
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = "Time")]
+    timeout: Option<Duration>,
+    /// Between TERM and KILL when the task is cancelled
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "10s", help_heading = "Time")]
+    stop_timeout: Duration,
+    /// For removing the container
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "30s", help_heading = "Time")]
+    cleanup_timeout: Duration,
+
+    /// Write what happened to this file, as JSON
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    receipt: Option<PathBuf>,
+    /// Copy the task's output to this file as well
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    log_file: Option<PathBuf>,
+    /// Pass on so many bytes of output, and drop the rest
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Output")]
+    max_output: Option<u64>,
+    /// The engine's log driver for this container [default: local]
+    #[arg(long, value_name = "DRIVER", help_heading = "Output")]
+    log_driver: Option<String>,
+    /// An option of the log driver
+    #[arg(long = "log-opt", value_name = "KEY=VALUE", requires = "log_driver", help_heading = "Output")]
+    log_opts: Vec<String>,
+    /// Leave the container there when the task has ended
+    #[arg(long, help_heading = "Output")]
+    keep: bool,
+    /// Show what would be created, and create nothing
+    #[arg(long, help_heading = "Output")]
+    dry_run: bool,
+
+    /// The command and its arguments [default: the image's]
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
+    command: Vec<String>,
+}
+
+impl Exec {
+    pub(crate) async fn run(self, global: &Global) -> Result<i32> {
+        let spec = self.spec()?;
+        if self.dry_run {
+            let plan = Plan::new(&global.engine().await?, spec).await?;
+            for warning in &plan.warnings {
+                global.warn(warning);
+            }
+            return show_plan(global, &plan).map(|()| 0);
+        }
+        let receipt_file = self.receipt.as_deref().map(ReceiptFile::check).transpose()?;
+        let log = self.log_file.as_deref().map(create_file).transpose()?;
+        let signals = Signals::listen()?;
+        let ran = self.run_task(global, spec, log, &signals).await;
+        let cancelled = signals.first.load(Ordering::Relaxed);
+        match ran {
+            Ok((receipt, broken)) => {
+                let status = if matches!(receipt.outcome, Outcome::Cancelled { .. }) && cancelled != 0 {
+                    128 + cancelled
+                } else {
+                    i32::from(receipt.status)
+                };
+                report(global, &receipt, broken.as_ref());
+                let status = if broken.is_some() { FAILED } else { status };
+                write_receipt(receipt_file, &serde_json::json!({ "status": status }), Some(&receipt))?;
+                Ok(status)
+            }
+            Err(error) => {
+                let status = if error.is_cancelled() && cancelled != 0 { 128 + cancelled } else { FAILED };
+                render::error(global, &error);
+                let failed = serde_json::json!({
+                    "schema": acode_rt::task::SCHEMA,
+                    "outcome": { "kind": "not_run", "error": error.to_json() },
+                    "status": status,
+                    "removed": error.cleanup_errors().is_empty(),
+                });
+                write_receipt(receipt_file, &failed, None)?;
+                Ok(status)
+            }
+        }
+    }
+
+    async fn run_task(
+        &self,
+        global: &Global,
+        spec: TaskSpec,
+        log: Option<File>,
+        signals: &Signals,
+    ) -> Result<(Receipt, Option<Error>)> {
+        let engine = global.engine().await?;
+        let writer = Writer::start(log)?;
+        let io = TaskIo {
+            stdin: self.interactive.then(|| Box::new(tokio::io::stdin()) as _),
+            output: Some(writer.sender),
+        };
+        let deadline = spec.timeout.map(|timeout| Instant::now() + timeout);
+        let mut receipt = acode_rt::run(&engine, spec, io, &signals.canceller).await?;
+        // The container is gone; what is left is our own reader's pace.
+        let written = tokio::select! {
+            written = writer.done => written.ok(),
+            () = signals.again() => None,
+            () = async { match deadline {
+                Some(deadline) => tokio::time::sleep_until(deadline.max(Instant::now() + Duration::from_secs(1))).await,
+                None => std::future::pending().await,
+            } } => None,
+        };
+        let broken = match written {
+            Some(Ok(())) => None,
+            Some(Err(Broken::ReaderGone)) => {
+                incomplete(&mut receipt, "its reader went away");
+                None
+            }
+            Some(Err(Broken::Failed(what, error))) => {
+                incomplete(&mut receipt, "it could not be written");
+                Some(render::output_error(what, error))
+            }
+            None => {
+                incomplete(&mut receipt, "its reader did not take it in time");
+                None
+            }
+        };
+        Ok((receipt, broken))
+    }
+
+    fn spec(&self) -> Result<TaskSpec> {
+        let id = |given: &Option<String>| given.clone().map_or_else(generated_id, Ok);
+        let mut spec =
+            TaskSpec::new(id(&self.session)?, id(&self.task)?, self.image.clone(), self.command.iter().cloned());
+        spec.prefix = self.prefix.clone();
+        spec.random_name = self.random_name;
+        spec.labels = self.labels.iter().cloned().collect();
+        spec.env = self.environment()?;
+        spec.workdir.clone_from(&self.workdir);
+        if let Some(user) = &self.user {
+            spec.user = User::parse(user, self.allow_root)?;
+        }
+        spec.interactive = self.interactive;
+        spec.entrypoint =
+            self.entrypoint.clone().map(|program| if program.is_empty() { vec![] } else { vec![program] });
+        spec.limits.memory = self.memory;
+        spec.limits.nano_cpus = self.cpus;
+        spec.limits.pids = self.pids;
+        spec.limits.ulimits.clone_from(&self.ulimits);
+        spec.limits.shm_size = self.shm_size;
+        spec.limits.blkio_weight = self.blkio_weight;
+        spec.limits.device_read_bps.clone_from(&self.device_read_bps);
+        spec.limits.device_write_bps.clone_from(&self.device_write_bps);
+        spec.limits.device_read_iops.clone_from(&self.device_read_iops);
+        spec.limits.device_write_iops.clone_from(&self.device_write_iops);
+        spec.tmpfs.clone_from(&self.tmpfs);
+        spec.accept_ignored.clone_from(&self.accept_ignored);
+        spec.network.clone_from(&self.network);
+        spec.writable_root = self.writable_root;
+        spec.cap_add.clone_from(&self.cap_add);
+        spec.timeout = self.timeout;
+        spec.stop_timeout = self.stop_timeout;
+        spec.cleanup_timeout = self.cleanup_timeout;
+        spec.max_output = self.max_output;
+        spec.keep = self.keep;
+        spec.log = self.log()?;
+        spec.check()?;
+        Ok(spec)
+    }
+
+    fn log(&self) -> Result<Option<LogConfig>> {
+        let Some(driver) = self.log_driver.clone() else { return Ok(None) };
+        let pair = |text: &String| {
+            text.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned())).ok_or_else(|| {
+                Error::invalid(Code::Configuration, "options", format!("log option '{text}': write it like max-size=10m"))
+            })
+        };
+        Ok(Some(LogConfig { driver, config: self.log_opts.iter().map(pair).collect::<Result<_>>()? }))
+    }
+
+    /// Files first, then options, as `docker run` does; KEY alone takes our value.
+    fn environment(&self) -> Result<Vec<(String, String)>> {
+        let mut lines = Vec::new();
+        for path in &self.env_file {
+            let text = fs::read_to_string(path).map_err(|error| {
+                Error::new(Code::Configuration, Kind::Invalid, "env file", "it cannot be read")
+                    .on(path.display().to_string())
+                    .because(error)
+            })?;
+            let kept = text.lines().map(str::trim_start).filter(|line| !line.is_empty() && !line.starts_with('#'));
+            lines.extend(kept.map(str::to_owned));
+        }
+        lines.extend(self.env.iter().cloned());
+        Ok(lines
+            .into_iter()
+            .filter_map(|line| match line.split_once('=') {
+                Some((key, value)) => Some((key.to_owned(), value.to_owned())),
+                None => std::env::var(&line).ok().map(|value| (line, value)),
+            })
+            .collect())
+    }
+}
+
+fn incomplete(receipt: &mut Receipt, why: &str) {
+    receipt.output.complete = false;
+    receipt.output.incomplete_because.get_or_insert_with(|| why.to_owned());
+}
+
+fn show_plan(global: &Global, plan: &Plan) -> Result<()> {
+    if global.json {
+        return render::print_json(&serde_json::json!({
+            "name": plan.name.as_str(),
+            "operation": plan.operation,
+            "image": plan.image,
+            "limits": plan.limits,
+            "warnings": plan.warnings,
+            "create": plan.body,
+        }));
+    }
+    let body = serde_json::to_string_pretty(&plan.body).unwrap_or_default();
+    render::print(&format!(
+        "would create {} from {} ({})\n{body}\n",
+        plan.name, plan.image.reference, plan.image.id
+    ))
+}
+
+/// Says what the exit status alone does not.
+fn report(global: &Global, receipt: &Receipt, broken: Option<&Error>) {
+    for warning in &receipt.warnings {
+        global.warn(warning);
+    }
+    let on = &receipt.container.name;
+    let failed = |code: Code, operation: &'static str, message: String| {
+        render::error(global, &Error::new(code, Kind::Refused, operation, message).on(on));
+    };
+    match &receipt.outcome {
+        Outcome::StartFailed { message, .. } => failed(Code::StartFailed, "start", message.clone()),
+        Outcome::Deadline { after_ms } => {
+            failed(Code::Deadline, "run", format!("the task ran longer than {after_ms} ms and was killed"));
+        }
+        Outcome::EngineLost { message } => {
+            failed(Code::EngineLost, "run", format!("how the task ended is not known: {message}"));
+        }
+        Outcome::Unknown { message } => failed(Code::EngineLost, "run", message.clone()),
+        Outcome::OutOfMemory => global.warn("the task was killed for memory; raise --memory"),
+        _ => {}
+    }
+    match (&receipt.output.incomplete_because, broken) {
+        (_, Some(error)) => render::error(global, error),
+        (Some(why), None) if !matches!(receipt.outcome, Outcome::Cancelled { .. }) => {
+            global.warn(&format!("the output is not complete: {why}"));
+        }
+        _ => {}
+    }
+    if let Some(error) = &receipt.remove_error {
+        let text = error.get("message").and_then(serde_json::Value::as_str).unwrap_or_default();
+        global.warn(&format!("ACODE-CTN-004: the container is still there: {text}"));
+    }
+}
+
+/// INT, TERM and HUP: the first stops the task, the second kills it.
+struct Signals {
+    canceller: Arc<Canceller>,
+    /// The number of the first one; 0 for none.
+    first: Arc<AtomicI32>,
+    count: tokio::sync::watch::Receiver<u32>,
+}
+
+impl Signals {
+    fn listen() -> Result<Self> {
+        let open = |kind| {
+            signal(kind).map_err(|error| {
+                Error::new(Code::Configuration, Kind::Io, "signals", "they cannot be listened to").because(error)
+            })
+        };
+        let mut int = open(SignalKind::interrupt())?;
+        let mut term = open(SignalKind::terminate())?;
+        let mut hangup = open(SignalKind::hangup())?;
+        let (sender, count) = tokio::sync::watch::channel(0);
+        let (canceller, first) = (Arc::new(Canceller::new()), Arc::new(AtomicI32::new(0)));
+        let (to_cancel, seen_first) = (Arc::clone(&canceller), Arc::clone(&first));
+        tokio::spawn(async move {
+            loop {
+                let number = tokio::select! {
+                    _ = int.recv() => 2,
+                    _ = term.recv() => 15,
+                    _ = hangup.recv() => 1,
+                };
+                let earlier = seen_first.compare_exchange(0, number, Ordering::Relaxed, Ordering::Relaxed);
+                to_cancel.cancel(if earlier.is_ok() { Cancel::Stop } else { Cancel::Kill });
+                sender.send_modify(|count| *count += 1);
+            }
+        });
+        Ok(Self { canceller, first, count })
+    }
+
+    /// A signal from now on.
+    async fn again(&self) {
+        let mut count = self.count.clone();
+        count.mark_unchanged();
+        if count.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+fn create_file(path: &Path) -> Result<File> {
+    File::create(path).map_err(|error| render::output_error(&path.display().to_string(), error))
+}
+
+/// Where the receipt goes: a regular file is replaced as a whole, anything else (a pipe, /dev/stderr) is written to.
+struct ReceiptFile {
+    path: PathBuf,
+    fresh: Option<PathBuf>,
+}
+
+impl ReceiptFile {
+    /// Finds out before anything is created whether it can be written.
+    fn check(path: &Path) -> Result<Self> {
+        let failed = |error| render::output_error(&path.display().to_string(), error);
+        if fs::metadata(path).is_ok_and(|meta| !meta.is_file() && !meta.is_dir()) {
+            return Ok(Self { path: path.to_owned(), fresh: None });
+        }
+        let name = path.file_name().filter(|_| !path.is_dir()).ok_or_else(|| {
+            failed(std::io::Error::new(std::io::ErrorKind::IsADirectory, "it is a directory"))
+        })?;
+        let mut fresh = name.to_owned();
+        fresh.push(format!(".{}.tmp", std::process::id()));
+        let fresh = path.with_file_name(fresh);
+        OpenOptions::new().write(true).create_new(true).open(&fresh).map_err(failed)?;
+        fs::remove_file(&fresh).map_err(failed)?;
+        Ok(Self { path: path.to_owned(), fresh: Some(fresh) })
+    }
+
+    fn write(self, text: &str) -> Result<()> {
+        let failed = |error| render::output_error(&self.path.display().to_string(), error);
+        let Some(fresh) = &self.fresh else {
+            return OpenOptions::new()
+                .write(true)
+                .open(&self.path)
+                .and_then(|mut file| file.write_all(text.as_bytes()))
+                .map_err(failed);
+        };
+        let written = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(fresh)
+            .and_then(|mut file| file.write_all(text.as_bytes()))
+            .and_then(|()| fs::rename(fresh, &self.path));
+        written.map_err(|error| {
+            let _ = fs::remove_file(fresh);
+            failed(error)
+        })
+    }
+}
+
+/// Writes `receipt` with the fields of `over` laid over it.
+fn write_receipt(file: Option<ReceiptFile>, over: &serde_json::Value, receipt: Option<&Receipt>) -> Result<()> {
+    let Some(file) = file else { return Ok(()) };
+    let unwritable = |error| Error::new(Code::OutputFile, Kind::Io, "receipt", "it cannot be written").because(error);
+    let mut value = match receipt {
+        Some(receipt) => serde_json::to_value(receipt).map_err(unwritable)?,
+        None => serde_json::json!({}),
+    };
+    if let (Some(fields), Some(over)) = (value.as_object_mut(), over.as_object()) {
+        fields.extend(over.clone());
+    }
+    let text = serde_json::to_string_pretty(&value).map_err(unwritable)?;
+    file.write(&format!("{text}\n"))
+}

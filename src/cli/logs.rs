@@ -1,0 +1,81 @@
+use std::io::Write;
+
+use acode_rt::engine::LogsOptions;
+use acode_rt::error::Result;
+use acode_rt::protocol::demux::Stream;
+use acode_rt::protocol::units::parse_duration;
+use clap::Args;
+
+use super::{Global, render, target};
+
+/// Show the engine's log of one of our containers
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  acode-rt logs -f a1b2c3d4/build-001
+  acode-rt logs --tail 20 --since 5m acode-a1b2c3d4-build-001")]
+pub(crate) struct Logs {
+    /// Container name, or SESSION/TASK
+    name: String,
+    /// Go on until the container ends
+    #[arg(short, long)]
+    follow: bool,
+    /// Only so many of the last lines
+    #[arg(long, value_name = "LINES")]
+    tail: Option<u64>,
+    /// Only what is not older than this, such as 5m, or seconds since 1970 as @1795253097
+    #[arg(long, value_name = "AGE", value_parser = parse_since)]
+    since: Option<Since>,
+    /// Put the engine's time before each line
+    #[arg(short = 'T', long)]
+    timestamps: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Since {
+    Ago(u64),
+    At(u64),
+}
+
+fn parse_since(text: &str) -> Result<Since, String> {
+    match text.strip_prefix('@') {
+        Some(seconds) => seconds.parse().map(Since::At).map_err(|_| "write it like @1795253097".into()),
+        None => parse_duration(text).map(|age| Since::Ago(age.as_secs())),
+    }
+}
+
+impl Logs {
+    pub(crate) async fn run(self, global: &Global) -> Result<i32> {
+        let engine = global.engine().await?;
+        let found = target::find(&engine, &self.name).await?;
+        let options = LogsOptions {
+            follow: self.follow,
+            tail: self.tail,
+            since: self.since.map(|since| match since {
+                Since::Ago(seconds) => engine.now().saturating_sub(seconds),
+                Since::At(seconds) => seconds,
+            }),
+            timestamps: self.timestamps,
+            tty: found.inspect.config.tty,
+        };
+        let mut log = engine.container_logs(&found.inspect.id, &options).await?;
+        let (mut out, mut err) = (std::io::stdout(), std::io::stderr());
+        while let Some(chunk) = log.next().await? {
+            let written = if global.json {
+                let text = String::from_utf8_lossy(&chunk.data);
+                let lossy = matches!(text, std::borrow::Cow::Owned(_));
+                writeln!(out, "{}", serde_json::json!({"stream": chunk.stream.as_str(), "text": text, "lossy": lossy}))
+            } else {
+                match chunk.stream {
+                    Stream::Stdout => out.write_all(&chunk.data),
+                    Stream::Stderr => err.write_all(&chunk.data),
+                }
+            };
+            match written.and_then(|()| out.flush()) {
+                Ok(()) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(0),
+                Err(error) => return Err(render::output_error("the log", error)),
+            }
+        }
+        Ok(0)
+    }
+}

@@ -1,0 +1,132 @@
+//! The command line: one file a subcommand.
+
+mod cleanup;
+mod completions;
+mod exec;
+mod inspect;
+mod list;
+mod logging;
+mod logs;
+mod render;
+mod rm;
+mod stop;
+mod streams;
+mod target;
+
+use acode_rt::engine::{Engine, Host};
+use acode_rt::error::Result;
+use clap::{Args, Parser, Subcommand};
+
+/// Exit status of our own failures, as in `docker run`.
+const FAILED: i32 = 125;
+
+/// Run each untrusted task in a fresh, locked-down container that is gone when it ends.
+#[derive(Debug, Parser)]
+#[command(name = "acode-rt", version, max_term_width = 100, after_help = "\
+Examples:
+  acode-rt exec --image busybox -- sh -c 'echo hello; exit 3'
+  acode-rt exec -i --image busybox -- wc -c < file
+  acode-rt list
+  acode-rt cleanup --dry-run
+
+Exit status of exec: the task's own; 124 deadline, 125 acode-rt or the engine failed, 126 not executable, 127 not found, 130 and 143
+cancelled by INT and TERM, 141 when nobody reads the output. Wrong usage: 2.")]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options of every subcommand.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// The engine's socket, such as unix:///var/run/docker.sock [default: `DOCKER_HOST`, the docker context, then the usual sockets]
+    #[arg(long, global = true, value_name = "HOST", help_heading = "Global options")]
+    host: Option<String>,
+    /// Machine-readable: results on standard output, errors on standard error
+    #[arg(long, global = true, help_heading = "Global options")]
+    json: bool,
+    /// Say what is done: -v at level debug, -vv at trace
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Global options")]
+    verbose: u8,
+    /// Say nothing but errors
+    #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Global options")]
+    quiet: bool,
+    /// Log to standard error from this level on
+    #[arg(long, global = true, value_name = "LEVEL", help_heading = "Global options")]
+    log_level: Option<logging::Level>,
+    /// How to log
+    #[arg(long, global = true, value_name = "FORMAT", default_value = "text", help_heading = "Global options")]
+    log_format: logging::Format,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Exec(Box<exec::Exec>),
+    List(list::List),
+    Inspect(inspect::Inspect),
+    Logs(logs::Logs),
+    Stop(stop::Stop),
+    Rm(rm::Rm),
+    Cleanup(cleanup::Cleanup),
+    Completions(completions::Completions),
+}
+
+impl Global {
+    async fn engine(&self) -> Result<Engine> {
+        Engine::connect(&Host::find(self.host.as_deref())?).await
+    }
+
+    /// Something worth knowing, unless it was asked to be quiet.
+    fn warn(&self, text: &str) {
+        if !self.quiet {
+            render::note("warning", text);
+        }
+    }
+}
+
+/// Runs the program and returns its exit status.
+pub(crate) fn main() -> i32 {
+    let cli = Cli::parse();
+    logging::init(&cli.global);
+    if let Command::Completions(completions) = cli.command {
+        return completions.run();
+    }
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            render::note("error", &format!("the runtime cannot start: {error}"));
+            return FAILED;
+        }
+    };
+    let global = &cli.global;
+    let result = runtime.block_on(async {
+        match cli.command {
+            Command::Exec(exec) => exec.run(global).await,
+            Command::List(list) => list.run(global).await,
+            Command::Inspect(inspect) => inspect.run(global).await,
+            Command::Logs(logs) => logs.run(global).await,
+            Command::Stop(stop) => stop.run(global).await,
+            Command::Rm(rm) => rm.run(global).await,
+            Command::Cleanup(cleanup) => cleanup.run(global).await,
+            Command::Completions(_) => Ok(0),
+        }
+    });
+    // Threads that still read a terminal or write to a stalled reader are left to the exit.
+    runtime.shutdown_background();
+    result.unwrap_or_else(|error| {
+        render::error(global, &error);
+        FAILED
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}
