@@ -260,8 +260,8 @@ fn check_id(which: &'static str, id: &str) -> Result<(), NameError> {
     }
 }
 
-/// Appends at most `max` characters of an id: letters and digits in lower case, and one hyphen
-/// for everything between them; `x` where it has none.
+/// Appends at most `max` characters of an id to a name that ends with a hyphen: letters and digits
+/// in lower case, and one hyphen for everything between them; `x` where it has none.
 fn push_readable(name: &mut String, id: &str, max: usize) {
     let start = name.len();
     for byte in id.bytes() {
@@ -270,7 +270,7 @@ fn push_readable(name: &mut String, id: &str, max: usize) {
         }
         if byte.is_ascii_alphanumeric() {
             name.push(char::from(byte.to_ascii_lowercase()));
-        } else if name.len() > start && !name.ends_with('-') {
+        } else if !name.ends_with('-') {
             name.push('-');
         }
     }
@@ -352,6 +352,8 @@ mod tests {
             "a-b-c",
             &HASH_LIKE[1..],
             "habcdefghijklmno1",
+            "habcdefghijklmno8",
+            "habcdefghijklmnopq",
             "h-abcdefghijklmnop",
         ] {
             assert!(is_exact("s", task), "{task}");
@@ -375,6 +377,10 @@ mod tests {
             "acode-sess-task-1-hkcdfhccvdt6ceerx"
         );
         assert_eq!(name("\u{4e16}", "--"), "acode-x-x-h7fwc6mhaurcgvmwp");
+        assert_eq!(
+            name("Abcdefghijklmn", &"T".repeat(30)),
+            format!("acode-abcdefghijkl-{}-haprl5jiua5eoe7ok", "t".repeat(26))
+        );
         assert_eq!(
             name("s", &"t".repeat(56)),
             format!("acode-s-{}-hwps2xusgamhn2vhf", "t".repeat(37))

@@ -27,6 +27,8 @@ impl Engine {
         let created: Created = reply.json(&call, &[201]).map_err(|error| match error.status() {
             Some(404) => error.with_code(Code::ImageNotFound),
             Some(409) => error.with_code(Code::NameTaken),
+            // Podman has no status of its own for it.
+            Some(500) if error.message().contains("that name is already in use") => error.with_code(Code::NameTaken),
             _ => error,
         })?;
         Ok((checked_id(&call, &created.id)?, created.warnings))
