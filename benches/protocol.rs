@@ -16,7 +16,8 @@ fn framed(payload: &[u8], frame_len: usize) -> Vec<u8> {
     let mut stream = Vec::new();
     for (number, payload) in payload.chunks(frame_len).enumerate() {
         stream.extend([1 + u8::from(number % 4 == 0), 0, 0, 0]);
-        stream.extend(u32::try_from(payload.len()).unwrap().to_be_bytes());
+        let len = u32::try_from(payload.len()).expect("a frame is shorter than 4 GiB");
+        stream.extend(len.to_be_bytes());
         stream.extend(payload);
     }
     stream
@@ -28,13 +29,13 @@ fn demux<'a>(stream: &'a [u8], mut take: impl FnMut(usize, &'a [u8])) -> usize {
     let mut len = 0;
     for chunk in stream.chunks(CHUNK) {
         let mut rest = chunk;
-        while let (taken, Some((_, run))) = demuxer.decode(rest).unwrap() {
+        while let (taken, Some((_, run))) = demuxer.decode(rest).expect("good frames") {
             take(len, run);
             len += run.len();
             rest = &rest[taken..];
         }
     }
-    demuxer.finish().unwrap();
+    demuxer.finish().expect("whole frames");
     len
 }
 
@@ -54,7 +55,7 @@ fn demuxing(c: &mut Criterion) {
         group.bench_function("demux_and_copy", |b| {
             b.iter(|| {
                 demux(black_box(&stream), |at, run| {
-                    copy[at..at + run.len()].copy_from_slice(run)
+                    copy[at..at + run.len()].copy_from_slice(run);
                 })
             });
         });
@@ -98,7 +99,7 @@ fn json_lines(c: &mut Criterion) {
             let mut lines = JsonLines::new(1 << 20);
             let mut values = 0;
             for chunk in black_box(stream.as_bytes()).chunks(CHUNK) {
-                lines.push(chunk).unwrap();
+                lines.push(chunk).expect("short objects");
                 while let Some(value) = lines.next_value() {
                     black_box(value);
                     values += 1;
