@@ -109,8 +109,7 @@ fn life(criterion: &mut Criterion, runtime: &Runtime, engine: &Engine) {
             )
         })
         .await;
-        let (a, b, c, d, e) = containers;
-        for container in [a, b, c, d, e] {
+        for container in <[TaskContainer; 5]>::from(containers) {
             container.remove().await.expect("remove");
         }
         time

@@ -1,5 +1,6 @@
 //! What the wire can do: every fault at every call of a task's life, from a scripted engine on a real socket. Whatever happens, the answer comes in
 //! time and nothing is left.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "support/scripted.rs"]
 mod scripted;

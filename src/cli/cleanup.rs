@@ -24,14 +24,14 @@ pub(crate) struct Cleanup {
     #[arg(long)]
     dry_run: bool,
     /// For each removal
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "30s")]
-    cleanup_timeout: Duration,
+    #[arg(long = "cleanup-timeout", value_name = "DURATION", value_parser = parse_duration, default_value = "30s")]
+    timeout: Duration,
 }
 
 impl Cleanup {
     pub(crate) async fn run(self, global: &Global) -> Result<i32> {
         let engine = global.engine().await?;
-        let options = Sweep { session: self.session, dry_run: self.dry_run, timeout: self.cleanup_timeout };
+        let options = Sweep { session: self.session, dry_run: self.dry_run, timeout: self.timeout };
         let entries = sweep(&engine, &options).await?;
         let failed = entries.iter().filter(|entry| entry.error.is_some()).count();
         if global.json {

@@ -20,6 +20,7 @@ use super::streams::{Broken, Writer};
 use super::{FAILED, Global, render};
 
 /// Run one task in a fresh container that is removed when it ends
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Standard output and error are the task's and nothing else. The root file system is read-only, /tmp and /workspace are writable

@@ -41,7 +41,7 @@ struct Cli {
 /// Options of every subcommand.
 #[derive(Debug, Args)]
 pub(crate) struct Global {
-    /// The engine's socket, such as unix:///var/run/docker.sock [default: `DOCKER_HOST`, the docker context, then the usual sockets]
+    /// The engine's socket, such as `unix:///var/run/docker.sock` [default: `DOCKER_HOST`, the docker context, then the usual sockets]
     #[arg(long, global = true, value_name = "HOST", help_heading = "Global options")]
     host: Option<String>,
     /// Machine-readable: results on standard output, errors on standard error

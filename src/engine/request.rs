@@ -172,9 +172,10 @@ impl Engine {
     pub(crate) async fn call(&self, call: &Call) -> Result<Reply> {
         let mut pause = Duration::from_millis(20);
         for attempt in 1.. {
-            let result = match tokio::time::timeout(call.timeout, self.call_once(call)).await {
-                Ok(result) => result,
-                Err(_) => return Err(call.timed_out()),
+            // Boxed, as the futures below: what calls this would otherwise carry hyper's state in its own.
+            let once = Box::pin(self.call_once(call));
+            let Ok(result) = tokio::time::timeout(call.timeout, once).await else {
+                return Err(call.timed_out());
             };
             let again = match &result {
                 Ok(reply) => matches!(reply.status.as_u16(), 500 | 502 | 503 | 504),
@@ -204,17 +205,17 @@ impl Engine {
 
     /// Makes a call whose answer is a stream, on a connection of its own that ends with it.
     pub(crate) async fn stream(&self, call: &Call, body: Option<Body>) -> Result<(Connection, Response<Incoming>)> {
-        let answered = async {
+        let answered = Box::pin(async {
             let (connection, response) = self.send(call, call.request(false, body)?, false).await?;
             check_framing(call, response.headers())?;
             self.or_refusal(call, response).await.map(|response| (connection, response))
-        };
+        });
         tokio::time::timeout(call.timeout, answered).await.map_err(|_| call.timed_out())?
     }
 
     /// Makes a call that turns its connection into a plain stream.
     pub(crate) async fn upgrade(&self, call: &Call) -> Result<hyper::upgrade::Upgraded> {
-        let answered = async {
+        let answered = Box::pin(async {
             let (_connection, mut response) = self.send(call, call.request(true, None)?, false).await?;
             if response.status() != StatusCode::SWITCHING_PROTOCOLS {
                 let status = response.status();
@@ -222,7 +223,7 @@ impl Engine {
                 return Err(call.error(Kind::Protocol, format!("the engine answered {status} and did not upgrade")));
             }
             hyper::upgrade::on(&mut response).await.map_err(|error| call.hyper_error(error))
-        };
+        });
         tokio::time::timeout(call.timeout, answered).await.map_err(|_| call.timed_out())?
     }
 

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::null_default;
 
 /// The body of `POST /containers/create`.
+#[expect(clippy::struct_excessive_bools, reason = "they are the wire's")]
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct CreateBody {

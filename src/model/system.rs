@@ -39,7 +39,7 @@ pub struct ImageConfig {
     pub env: Vec<String>,
     /// VOLUME paths; the values say nothing.
     #[serde(deserialize_with = "null_default")]
-    pub volumes: BTreeMap<String, serde::de::IgnoredAny>,
+    pub volumes: BTreeMap<String, serde_json::Value>,
     /// LABEL.
     #[serde(deserialize_with = "null_default")]
     pub labels: BTreeMap<String, String>,

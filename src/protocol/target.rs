@@ -67,7 +67,7 @@ impl Target {
         for byte in value.bytes() {
             match byte {
                 b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
-                    self.text.push(byte as char)
+                    self.text.push(char::from(byte));
                 }
                 _ => {
                     let _ = write!(self.text, "%{byte:02X}");

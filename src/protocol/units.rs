@@ -34,7 +34,7 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
         .ok_or_else(wrong)?
         .1;
     scale(number, factor)
-        .filter(|bytes| *bytes <= i64::MAX as u64)
+        .filter(|bytes| *bytes <= i64::MAX.unsigned_abs())
         .ok_or_else(|| format!("'{}' is too large", text.escape_debug()))
 }
 
@@ -83,7 +83,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
 /// A sentence that says what would be right.
 pub fn parse_cpus(text: &str) -> Result<u64, String> {
     match split_number(text) {
-        Some((number, "")) => scale(number, 1_000_000_000).filter(|n| *n <= i64::MAX as u64),
+        Some((number, "")) => scale(number, 1_000_000_000).filter(|n| *n <= i64::MAX.unsigned_abs()),
         _ => None,
     }
     .ok_or_else(|| {
@@ -100,7 +100,7 @@ pub fn show_size(bytes: u64) -> String {
         .iter()
         .rev()
         .find(|(name, factor)| {
-            !name.is_empty() && *name != "b" && bytes >= *factor && bytes % factor == 0
+            !name.is_empty() && *name != "b" && bytes >= *factor && bytes.is_multiple_of(*factor)
         })
         .map_or_else(
             || bytes.to_string(),

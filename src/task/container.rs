@@ -104,12 +104,13 @@ impl TaskContainer {
                 }
                 Err(error) => error.with_operation_id(&plan.operation),
             };
-            if error.status() == Some(400) && adapt(engine, &mut plan).await? {
+            // Boxed, since they are rare and every create would carry their state.
+            if error.status() == Some(400) && Box::pin(adapt(engine, &mut plan)).await? {
                 tracing::debug!(operation = plan.operation, %error, "creating again, otherwise");
                 continue;
             }
             if !replaced && (error.is_conflict() || error.is_unclear()) {
-                match holder(engine, &plan).await {
+                match Box::pin(holder(engine, &plan)).await {
                     Ok(Holder::Orphan(id)) => {
                         tracing::warn!(operation = plan.operation, name = %plan.name, "removing the orphan that holds the name");
                         remove_confirmed(engine, &id, plan.spec.cleanup_timeout).await?;

@@ -1,5 +1,6 @@
 //! Everything about a task that is fixed before its container exists: name, labels, request.
 
+use std::fmt::Write;
 use std::time::Duration;
 
 use super::applied;
@@ -126,7 +127,7 @@ fn uuid(random: &[u8]) -> String {
         if matches!(index, 4 | 6 | 8 | 10) {
             text.push('-');
         }
-        text.push_str(&format!("{byte:02x}"));
+        let _ = write!(text, "{byte:02x}");
     }
     text
 }

@@ -228,7 +228,7 @@ mod tests {
     #[test]
     fn tmpfs_together_take_at_most_half_the_memory() {
         let image = ImageConfig {
-            volumes: [("/data".to_owned(), serde::de::IgnoredAny)].into(),
+            volumes: [("/data".to_owned(), serde_json::Value::Null)].into(),
             ..ImageConfig::default()
         };
         for kind in [EngineKind::Docker, EngineKind::Podman] {
@@ -253,7 +253,7 @@ mod tests {
     #[test]
     fn an_images_volume_cannot_smuggle_mount_options() {
         let image = ImageConfig {
-            volumes: [("/data:size=1,exec".to_owned(), serde::de::IgnoredAny)].into(),
+            volumes: [("/data:size=1,exec".to_owned(), serde_json::Value::Null)].into(),
             ..ImageConfig::default()
         };
         assert_eq!(body(&spec(), &image, DOCKER).unwrap_err().code(), Code::PolicyRefused);

@@ -94,14 +94,15 @@ impl Canceller {
 /// ```
 pub async fn run(engine: &Engine, spec: TaskSpec, io: TaskIo, canceller: &Canceller) -> Result<Receipt> {
     let mut clock = Clock::new();
-    let mut cancelled = canceller.0.subscribe();
+    let mut requests = canceller.0.subscribe();
     let plan = Plan::new(engine, spec).await?;
     clock.phase(|phases| &mut phases.prepare);
-    check_cancelled(&cancelled, &plan.operation)?;
-    let created = TaskContainer::create_planned(engine, plan);
-    let container = created.await.inspect_err(|error| tracing::error!(%error, "create failed"))?;
+    check_cancelled(&requests, &plan.operation)?;
+    let container = TaskContainer::create_planned(engine, plan)
+        .await
+        .inspect_err(|error| tracing::error!(%error, "create failed"))?;
     clock.phase(|phases| &mut phases.create);
-    match supervise(&container, io, &mut cancelled, &mut clock).await {
+    match supervise(&container, io, &mut requests, &mut clock).await {
         Ok(ended) => Ok(finish(&container, ended, clock).await),
         Err(error) => {
             tracing::error!(%error, "the task did not begin");
@@ -125,7 +126,7 @@ struct Ended {
 async fn supervise(
     container: &TaskContainer,
     io: TaskIo,
-    cancelled: &mut watch::Receiver<Option<Cancel>>,
+    requests: &mut watch::Receiver<Option<Cancel>>,
     clock: &mut Clock,
 ) -> Result<Ended> {
     let operation = &container.plan().operation;
@@ -138,19 +139,19 @@ async fn supervise(
         Err(error) => return Err(container.mine(error)),
     };
     clock.phase(|phases| &mut phases.subscribe);
-    check_cancelled(cancelled, operation)?;
+    check_cancelled(requests, operation)?;
     if let Err(error) = container.start().await {
         tracing::error!(%error, "start failed");
         return Ok(start_failed(container, &error).await);
     }
     clock.phase(|phases| &mut phases.start);
-    let ended = watch_task(container, subscribed, io, cancelled).await;
+    let ended = watch_task(container, subscribed, io, requests).await;
     clock.phase(|phases| &mut phases.run);
     Ok(ended)
 }
 
-fn check_cancelled(cancelled: &watch::Receiver<Option<Cancel>>, operation: &str) -> Result<()> {
-    match *cancelled.borrow() {
+fn check_cancelled(requests: &watch::Receiver<Option<Cancel>>, operation: &str) -> Result<()> {
+    match *requests.borrow() {
         None => Ok(()),
         Some(_) => Err(Error::new(Code::StopFailed, Kind::Cancelled, "cancel", "the task was cancelled before it began")
             .with_operation_id(operation)),
@@ -179,13 +180,14 @@ async fn start_failed(container: &TaskContainer, error: &Error) -> Ended {
     }
 }
 
+/// A question or signal to the engine that is under way.
 type Acting<'a> = Pin<Box<dyn Future<Output = Event> + Send + 'a>>;
 
 async fn watch_task(
     container: &TaskContainer,
     subscribed: Subscribed,
     io: TaskIo,
-    cancelled: &mut watch::Receiver<Option<Cancel>>,
+    requests: &mut watch::Receiver<Option<Cancel>>,
 ) -> Ended {
     let Subscribed { attached, waiting, ignored } = subscribed;
     let spec = &container.plan().spec;
@@ -193,58 +195,45 @@ async fn watch_task(
     let mut machine = Machine::new(timeout_ms);
     let mut report = OutputReport::default();
     let (ended_sender, ended) = watch::channel(false);
-
-    let mut deadline = spec.timeout.map(|timeout| Instant::now() + timeout);
-    let mut grace = None;
-    let mut drain = None;
-    let mut failing_since: Option<Instant> = None;
-    let mut acting: Option<Acting<'_>> = None;
-    let (mut pumping, mut feeding, mut waiting_for_exit) = (true, true, true);
     {
         let mut pump = pin!(pump(attached.output, io.output, spec.max_output, ended, &mut report));
         let mut feed = pin!(feed(attached.input, io.stdin));
         let mut exit = pin!(waiting.exit_code());
+        let (mut pumping, mut feeding, mut waiting) = (true, true, true);
+        let mut alarms = Alarms::new(spec.timeout);
+        let mut patience = Patience::default();
+        let mut acting: Option<Acting<'_>> = None;
         loop {
             let event = tokio::select! {
                 biased;
-                Ok(()) = cancelled.changed() => match *cancelled.borrow_and_update() {
+                Ok(()) = requests.changed() => match *requests.borrow_and_update() {
                     Some(cancel) => Event::Cancel(cancel),
                     None => continue,
                 },
-                () = at(deadline) => {
-                    deadline = None;
-                    Event::Deadline
-                }
-                () = at(grace) => {
-                    grace = None;
-                    Event::GraceOver
-                }
-                () = at(drain) => {
-                    drain = None;
-                    pumping = false;
-                    Event::OutputEnded
-                }
-                event = next(&mut acting), if acting.is_some() => {
-                    acting = None;
-                    event
-                }
-                code = &mut exit, if waiting_for_exit => {
-                    waiting_for_exit = false;
-                    match code {
-                        Ok(code) => Event::WaitAnswered(code),
-                        Err(error) => {
-                            tracing::debug!(%error, "wait was lost");
-                            Event::WaitBroken
-                        }
+                alarm = alarms.next() => match alarm {
+                    Alarm::Deadline => Event::Deadline,
+                    Alarm::Grace => Event::GraceOver,
+                    Alarm::Drain => {
+                        pumping = false;
+                        Event::OutputEnded
                     }
+                },
+                event = next(&mut acting) => {
+                    acting = None;
+                    patience.judge(event)
+                }
+                code = &mut exit, if waiting => {
+                    waiting = false;
+                    code.map_or_else(|_| Event::WaitBroken, Event::WaitAnswered)
                 }
                 end = &mut pump, if pumping => {
                     pumping = false;
-                    if end == output::End::ReceiverGone {
-                        machine.step(Event::OutputEnded);
-                        Event::Cancel(Cancel::OutputClosed)
-                    } else {
-                        Event::OutputEnded
+                    match end {
+                        output::End::Stream => Event::OutputEnded,
+                        output::End::ReceiverGone => {
+                            machine.step(Event::OutputEnded);
+                            Event::Cancel(Cancel::OutputClosed)
+                        }
                     }
                 }
                 () = &mut feed, if feeding => {
@@ -252,30 +241,16 @@ async fn watch_task(
                     continue;
                 }
             };
-            let event = match event {
-                Event::InspectFailed(_)
-                    if failing_since.get_or_insert_with(Instant::now).elapsed() > ENGINE_PATIENCE =>
-                {
-                    machine.step(event);
-                    Event::EngineGivenUp
-                }
-                Event::InspectFailed(_) => event,
-                _ => {
-                    failing_since = None;
-                    event
-                }
-            };
-            let action = machine.step(event);
-            match action {
+            match machine.step(event) {
                 Action::Wait => {}
                 Action::Ask => {
-                    acting.get_or_insert_with(|| Box::pin(ask(container, None)));
+                    acting.get_or_insert_with(|| Box::pin(ask(container, Duration::ZERO)));
                 }
                 Action::AskAgain(count) => {
-                    acting.get_or_insert_with(|| Box::pin(ask(container, Some(pause(count)))));
+                    acting.get_or_insert_with(|| Box::pin(ask(container, pause(count))));
                 }
                 Action::Terminate => {
-                    grace = Some(Instant::now() + spec.stop_timeout);
+                    alarms.grace = Some(Instant::now() + spec.stop_timeout);
                     acting = Some(Box::pin(signal(container, "TERM")));
                 }
                 Action::Kill => acting = Some(Box::pin(signal(container, "KILL"))),
@@ -283,8 +258,8 @@ async fn watch_task(
             }
             if machine.has_ended() {
                 ended_sender.send_replace(true);
-                if machine.is_ending() && drain.is_none() && pumping {
-                    drain = Some(Instant::now() + DRAIN_AFTER_ENDING);
+                if machine.is_ending() && pumping {
+                    alarms.drain.get_or_insert_with(|| Instant::now() + DRAIN_AFTER_ENDING);
                 }
             }
         }
@@ -301,6 +276,59 @@ async fn watch_task(
     }
 }
 
+/// The instants at which something happens by itself.
+struct Alarms {
+    deadline: Option<Instant>,
+    grace: Option<Instant>,
+    drain: Option<Instant>,
+}
+
+enum Alarm {
+    Deadline,
+    Grace,
+    Drain,
+}
+
+impl Alarms {
+    fn new(timeout: Option<Duration>) -> Self {
+        Self { deadline: timeout.map(|timeout| Instant::now() + timeout), grace: None, drain: None }
+    }
+
+    /// The next one; each rings once.
+    async fn next(&mut self) -> Alarm {
+        tokio::select! {
+            () = ring(&mut self.deadline) => Alarm::Deadline,
+            () = ring(&mut self.grace) => Alarm::Grace,
+            () = ring(&mut self.drain) => Alarm::Drain,
+        }
+    }
+}
+
+async fn ring(alarm: &mut Option<Instant>) {
+    match alarm {
+        Some(instant) => sleep_until(*instant).await,
+        None => std::future::pending().await,
+    }
+    *alarm = None;
+}
+
+/// How long an engine that does not answer is asked again.
+#[derive(Default)]
+struct Patience {
+    failing_since: Option<Instant>,
+}
+
+impl Patience {
+    fn judge(&mut self, answer: Event) -> Event {
+        if !matches!(answer, Event::InspectFailed(_)) {
+            self.failing_since = None;
+            return answer;
+        }
+        let since = self.failing_since.get_or_insert_with(Instant::now);
+        if since.elapsed() > ENGINE_PATIENCE { Event::EngineGivenUp } else { answer }
+    }
+}
+
 /// Between two questions: quick right after something happened, then less and less so.
 fn pause(count: u32) -> Duration {
     Duration::from_millis(match count {
@@ -311,13 +339,6 @@ fn pause(count: u32) -> Duration {
     })
 }
 
-async fn at(instant: Option<Instant>) {
-    match instant {
-        Some(instant) => sleep_until(instant).await,
-        None => std::future::pending().await,
-    }
-}
-
 async fn next(acting: &mut Option<Acting<'_>>) -> Event {
     match acting {
         Some(future) => future.await,
@@ -325,8 +346,8 @@ async fn next(acting: &mut Option<Acting<'_>>) -> Event {
     }
 }
 
-async fn ask(container: &TaskContainer, after: Option<Duration>) -> Event {
-    if let Some(after) = after {
+async fn ask(container: &TaskContainer, after: Duration) -> Event {
+    if !after.is_zero() {
         sleep(after).await;
     }
     match container.engine().container_inspect(container.id().as_str()).await {
@@ -345,7 +366,7 @@ async fn signal(container: &TaskContainer, signal: &'static str) -> Event {
         Err(error) if error.is_conflict() || error.is_not_found() => {}
         Err(error) => tracing::error!(operation = plan.operation, %error, "signal not sent"),
     }
-    ask(container, None).await
+    ask(container, Duration::ZERO).await
 }
 
 /// Passes standard input on and half-closes it at its end. That the task stops reading is ordinary.

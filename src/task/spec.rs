@@ -29,6 +29,7 @@ const ADDABLE: [&str; 9] = [
 /// spec.timeout = Some(std::time::Duration::from_secs(60));
 /// # Ok(()) }
 /// ```
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct TaskSpec {

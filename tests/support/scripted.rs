@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use acode_rt::engine::{Engine, Host, Timeouts};
 
-pub const ID: &str = "c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1";
+pub(crate) const ID: &str = "c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1";
 
 /// What is done to a call.
 #[derive(Debug, Clone)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// The connection is closed without an answer, and nothing was done.
     Close,
     /// It is done, and the connection is closed without an answer.
@@ -29,10 +29,10 @@ pub enum Fault {
 
 /// One rule: calls whose request line contains `call` meet `fault`, so many times.
 #[derive(Debug, Clone)]
-pub struct Rule {
-    pub call: &'static str,
-    pub fault: Fault,
-    pub times: u32,
+pub(crate) struct Rule {
+    pub(crate) call: &'static str,
+    pub(crate) fault: Fault,
+    pub(crate) times: u32,
 }
 
 #[derive(Default)]
@@ -44,22 +44,22 @@ struct State {
     requests: Vec<String>,
 }
 
-pub struct Scripted {
+pub(crate) struct Scripted {
     path: PathBuf,
     state: Arc<Mutex<State>>,
 }
 
 /// What the task writes and how it ends.
-pub const OUTPUT: &[u8] = b"\x01\0\0\0\0\0\0\x04out\n\x02\0\0\0\0\0\0\x04err\n";
-pub const EXIT_CODE: i64 = 7;
+pub(crate) const OUTPUT: &[u8] = b"\x01\0\0\0\0\0\0\x04out\n\x02\0\0\0\0\0\0\x04err\n";
+pub(crate) const EXIT_CODE: i64 = 7;
 
-pub fn response(status: &str, body: &str) -> Vec<u8> {
+pub(crate) fn response(status: &str, body: &str) -> Vec<u8> {
     format!("HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len())
         .into_bytes()
 }
 
 impl Scripted {
-    pub fn start(rules: &[Rule]) -> Self {
+    pub(crate) fn start(rules: &[Rule]) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let path = std::env::temp_dir().join(format!("acode-wire-{}-{number}.sock", std::process::id()));
@@ -75,21 +75,21 @@ impl Scripted {
         Self { path, state }
     }
 
-    pub fn host(&self) -> Host {
+    pub(crate) fn host(&self) -> Host {
         Host::from_socket(&self.path)
     }
 
-    pub async fn connect(&self) -> acode_rt::Result<Engine> {
+    pub(crate) async fn connect(&self) -> acode_rt::Result<Engine> {
         let timeouts = Timeouts { ask: Duration::from_millis(400), act: Duration::from_millis(400) };
         Engine::connect_with(&self.host(), timeouts).await
     }
 
-    pub fn container_exists(&self) -> bool {
+    pub(crate) fn container_exists(&self) -> bool {
         self.state.lock().unwrap().exists
     }
 
     /// How many requests had `call` in their first line.
-    pub fn count(&self, call: &str) -> usize {
+    pub(crate) fn count(&self, call: &str) -> usize {
         self.state.lock().unwrap().requests.iter().filter(|line| line.contains(call)).count()
     }
 }
