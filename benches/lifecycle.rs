@@ -99,7 +99,7 @@ fn life(criterion: &mut Criterion, runtime: &Runtime, engine: &Engine) {
         time
     });
     step!(criterion, runtime, "Benchmark_ParallelCreate", || {
-        let (time, containers) = timed(async {
+        let (time, containers) = timed(Box::pin(async {
             tokio::join!(
                 create(engine, &["true"]),
                 create(engine, &["true"]),
@@ -107,7 +107,7 @@ fn life(criterion: &mut Criterion, runtime: &Runtime, engine: &Engine) {
                 create(engine, &["true"]),
                 create(engine, &["true"]),
             )
-        })
+        }))
         .await;
         for container in <[TaskContainer; 5]>::from(containers) {
             container.remove().await.expect("remove");

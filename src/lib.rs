@@ -38,3 +38,7 @@ pub use error::{Code, Error, Result};
 pub use protocol::image_ref::ImageRef;
 pub use protocol::name::{ContainerName, Prefix};
 pub use task::{Cancel, Canceller, Limits, Outcome, Receipt, TaskContainer, TaskIo, TaskSpec, run};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeDoctests;

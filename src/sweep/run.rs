@@ -38,6 +38,8 @@ pub struct Entry {
     pub session: String,
     /// Task id.
     pub task: String,
+    /// The UUID of the operation that made it.
+    pub operation: String,
     /// As the engine says it.
     pub state: String,
     /// It is to go.
@@ -80,6 +82,7 @@ pub async fn sweep(engine: &Engine, options: &Sweep) -> Result<Vec<Entry>> {
             id: container.id,
             session: labels.session,
             task: labels.task,
+            operation: labels.operation,
             state: container.state,
             orphan,
             reason,
@@ -102,7 +105,8 @@ async fn remove_orphans(engine: &Engine, entries: &mut [Entry], timeout: Duratio
         let mut removals = JoinSet::new();
         for index in group.iter().copied() {
             let (engine, id) = (engine.clone(), entries[index].id.clone());
-            tracing::warn!(name = entries[index].name, session = entries[index].session, "removing orphan");
+            let Entry { name, session, operation, .. } = &entries[index];
+            tracing::warn!(operation, name, session, "removing orphan");
             removals.spawn(async move { (index, remove_confirmed(&engine, &id, timeout).await) });
         }
         while let Some(Ok((index, result))) = removals.join_next().await {
@@ -110,7 +114,7 @@ async fn remove_orphans(engine: &Engine, entries: &mut [Entry], timeout: Duratio
             entry.removed = result.is_ok();
             entry.error = result.err();
             if let Some(error) = &entry.error {
-                tracing::error!(name = entry.name, %error, "orphan not removed");
+                tracing::error!(operation = entry.operation, name = entry.name, %error, "orphan not removed");
             }
         }
     }
