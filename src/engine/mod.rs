@@ -164,7 +164,7 @@ impl Engine {
         self.shared.timeouts
     }
 
-    /// Seconds since 1970 by the engine's clock, from its `Date` header and the time since.
+    /// Seconds since 1970 by the engine's clock, from its `Date` header and the time since; up to two seconds behind.
     pub fn now(&self) -> u64 {
         let (then, asked) = self.shared.clock;
         then + asked.elapsed().as_secs()

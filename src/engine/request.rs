@@ -70,7 +70,7 @@ impl Call {
         }
     }
 
-    fn timed_out(&self) -> Error {
+    pub(crate) fn timed_out(&self) -> Error {
         self.error(Kind::Timeout, format!("the engine did not answer within {:?}", self.timeout))
     }
 
@@ -114,6 +114,11 @@ impl Call {
         let kind = if error.is::<http_body_util::LengthLimitError>() { Kind::Protocol } else { Kind::Cut };
         self.error(kind, "the answer's body is cut or too long").because(error)
     }
+}
+
+/// What `future` gives, or the call's own timeout: for what follows behind the head of an answer.
+pub(crate) async fn within<T>(call: &Call, future: impl Future<Output = T>) -> Result<T> {
+    tokio::time::timeout(call.timeout, future).await.map_err(|_| call.timed_out())
 }
 
 pub(crate) fn full(bytes: Bytes) -> Body {

@@ -34,7 +34,7 @@ impl ApiVersion {
     }
 
     /// The version to speak with an engine whose newest is `theirs`: the newest that both know; `None` when the engine
-    /// knows none of ours. An engine whose *oldest* is newer than [`Self::NEWEST`] says so in its first answer (400).
+    /// knows none of ours. An engine whose *oldest* is newer than [`Self::NEWEST`] says so in its answer to the first call (400).
     pub fn negotiate(theirs: Self) -> Option<Self> {
         (theirs >= Self::OLDEST).then(|| theirs.min(Self::NEWEST))
     }

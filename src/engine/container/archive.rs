@@ -6,7 +6,7 @@ use hyper::body::{Bytes, Incoming};
 use tokio::io::AsyncRead;
 
 use crate::engine::Engine;
-use crate::engine::request::Call;
+use crate::engine::request::{Call, within};
 use crate::engine::stream_body::stream_body;
 use crate::engine::transport::Connection;
 use crate::error::{Code, Kind, Result};
@@ -43,7 +43,7 @@ impl Engine {
     }
 
     /// `PUT /containers/{id}/archive?path=…`, API 1.41: unpacks an uncompressed tar stream into a directory inside. Memory stays
-    /// flat. It is refused on a read-only root, and lost in a tmpfs.
+    /// flat. Docker refuses it on a read-only root (Podman says 200 and writes under it); in a tmpfs it is lost.
     ///
     /// # Errors
     /// `ACODE-CTN-019`.
@@ -57,9 +57,9 @@ impl Engine {
             self.on_container("archive in", Code::Artifact, Method::PUT, container, "/archive", TIMEOUT)?;
         call.target = call.target.query("path", path);
         let (_connection, response) = self.stream(&call, Some(stream_body(tar))).await?;
-        Limited::new(response.into_body(), 64 * 1024)
-            .collect()
-            .await
+        let rest = Limited::new(response.into_body(), 64 * 1024).collect();
+        within(&call, rest)
+            .await?
             .map(drop)
             .map_err(|error| call.error(Kind::Cut, "the answer was cut").because(error))
     }

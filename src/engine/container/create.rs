@@ -12,8 +12,8 @@ impl Engine {
     /// container may exist after any error whose answer did not arrive.
     ///
     /// # Errors
-    /// `ACODE-CTN-001`; `ACODE-CTN-005` when the name is taken (Docker 409; Podman says 500), `ACODE-CTN-011` when the image is
-    /// not there.
+    /// `ACODE-CTN-001`; `ACODE-CTN-005` when the name is taken (409; Podman has only its 500 for it, and who holds the name tells),
+    /// `ACODE-CTN-011` when the image is not there.
     pub async fn container_create(
         &self,
         name: &ContainerName,
@@ -27,8 +27,6 @@ impl Engine {
         let created: Created = reply.json(&call, &[201]).map_err(|error| match error.status() {
             Some(404) => error.with_code(Code::ImageNotFound),
             Some(409) => error.with_code(Code::NameTaken),
-            // Podman has no status of its own for it.
-            Some(500) if error.message().contains("that name is already in use") => error.with_code(Code::NameTaken),
             _ => error,
         })?;
         Ok((checked_id(&call, &created.id)?, created.warnings))

@@ -2,10 +2,11 @@ use std::time::Duration;
 
 use http_body_util::BodyExt;
 use hyper::Method;
+use hyper::body::Incoming;
 use tokio::io::AsyncRead;
 
 use crate::engine::Engine;
-use crate::engine::request::Call;
+use crate::engine::request::{Call, within};
 use crate::engine::stream_body::stream_body;
 use crate::error::{Code, Error, Kind, Result};
 use crate::protocol::image_ref::ImageRef;
@@ -33,18 +34,21 @@ impl Engine {
         }
         let call = Call::new("image import", Code::PullFailed, Method::POST, target, TIMEOUT).on(name.as_str());
         let (_connection, response) = self.stream(&call, Some(stream_body(tar))).await?;
-        let mut body = response.into_body();
-        let mut lines = JsonLines::new(1024 * 1024);
-        while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|e| call.error(Kind::Cut, "the answer was cut").because(e))?;
-            let Ok(data) = frame.into_data() else { continue };
-            lines.push(&data).map_err(|e| call.error(Kind::Protocol, "not the import's answer").because(e))?;
-            while let Some(value) = lines.next_value() {
-                reported_error(&call, &value)?;
-            }
-        }
-        lines.finish().map_err(|e| call.error(Kind::Cut, "the answer was cut").because(e))
+        within(&call, read_answer(&call, response.into_body())).await?
     }
+}
+
+async fn read_answer(call: &Call, mut body: Incoming) -> Result<()> {
+    let mut lines = JsonLines::new(1024 * 1024);
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|e| call.error(Kind::Cut, "the answer was cut").because(e))?;
+        let Ok(data) = frame.into_data() else { continue };
+        lines.push(&data).map_err(|e| call.error(Kind::Protocol, "not the import's answer").because(e))?;
+        while let Some(value) = lines.next_value() {
+            reported_error(call, &value)?;
+        }
+    }
+    lines.finish().map_err(|e| call.error(Kind::Cut, "the answer was cut").because(e))
 }
 
 /// The engine answers 200 before it knows; a failure is then one of the values.
