@@ -80,8 +80,10 @@ impl Global {
 
     /// Something worth knowing, unless it was asked to be quiet.
     fn warn(&self, text: &str) {
-        if !self.quiet {
-            render::note("warning", text);
+        match (self.quiet, self.json) {
+            (true, _) => {}
+            (false, true) => render::json_note(&serde_json::json!({ "warning": text })),
+            (false, false) => render::note("warning", text),
         }
     }
 }

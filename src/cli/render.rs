@@ -24,9 +24,13 @@ pub(crate) fn note(kind: &str, text: &str) {
     let _ = writeln!(stderr(), "acode-rt: {on}{kind}{off}: {text}");
 }
 
+pub(crate) fn json_note(value: &serde_json::Value) {
+    let _ = writeln!(stderr(), "{value}");
+}
+
 pub(crate) fn error(global: &Global, error: &Error) {
     if global.json {
-        let _ = writeln!(stderr(), "{}", error.to_json());
+        json_note(&error.to_json());
     } else {
         note("error", &error.report());
     }

@@ -9,6 +9,7 @@ use std::thread;
 use acode_rt::engine::Chunk;
 use acode_rt::error::{Code, Error, Kind, Result};
 use acode_rt::protocol::demux::Stream;
+use rustix::event::{PollFd, PollFlags};
 use tokio::sync::{mpsc, oneshot};
 
 /// Reads of up to 128 KiB each that may wait for a slow reader.
@@ -52,13 +53,30 @@ impl Writer {
     }
 }
 
+/// As `write_all`, also where whoever started us has made the descriptor non-blocking.
+fn write_all(file: &mut File, mut data: &[u8]) -> io::Result<()> {
+    while !data.is_empty() {
+        match file.write(data) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => data = &data[count..],
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let mut ready = [PollFd::new(file, PollFlags::OUT)];
+                rustix::event::poll(&mut ready, None)?;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
 fn write(mut chunks: mpsc::Receiver<Chunk>, mut stdout: File, mut stderr: File, mut log: Option<File>) -> Result<(), Broken> {
     while let Some(chunk) = chunks.blocking_recv() {
         let (stream, name) = match chunk.stream {
             Stream::Stdout => (&mut stdout, "standard output"),
             Stream::Stderr => (&mut stderr, "standard error"),
         };
-        stream.write_all(&chunk.data).map_err(|error| match error.kind() {
+        write_all(stream, &chunk.data).map_err(|error| match error.kind() {
             io::ErrorKind::BrokenPipe => Broken::ReaderGone,
             _ => Broken::Failed(name, error),
         })?;

@@ -107,21 +107,22 @@ fn capabilities(host: &HostConfig) -> String {
     format!("drop {}; add {}", all(&host.cap_drop), all(&host.cap_add))
 }
 
-/// Docker echoes; Podman expands `ALL` to what it would otherwise have given.
+/// Docker echoes; Podman shows how it differs from what it would otherwise have given, which is all that may be added.
 fn capabilities_hold(ask: &HostConfig, got: &HostConfig, kind: EngineKind) -> bool {
     let sorted = |list: &[String]| {
         let mut bare: Vec<String> = list.iter().map(|c| bare_capability(c)).collect();
         bare.sort();
         bare
     };
-    let dropped = sorted(&got.cap_drop);
-    let all_dropped = match kind {
-        EngineKind::Docker => dropped == ["ALL"],
-        EngineKind::Podman => dropped == ["ALL"] || ["CHOWN", "SETUID", "SETGID", "DAC_OVERRIDE", "KILL"]
-            .iter()
-            .all(|c| dropped.iter().any(|d| d == c) || ask.cap_add.iter().any(|a| bare_capability(a) == *c)),
-    };
-    all_dropped && sorted(&ask.cap_add) == sorted(&got.cap_add)
+    let (asked, added, dropped) = (sorted(&ask.cap_add), sorted(&got.cap_add), sorted(&got.cap_drop));
+    if kind == EngineKind::Docker || dropped == ["ALL"] {
+        return dropped == ["ALL"] && asked == added;
+    }
+    let given = |capability: &String| !dropped.contains(capability);
+    let rest = ["CHOWN", "SETUID", "SETGID", "DAC_OVERRIDE", "KILL"].map(str::to_owned);
+    asked.iter().all(given)
+        && added.iter().all(|capability| asked.contains(capability))
+        && rest.iter().all(|capability| asked.contains(capability) || !given(capability))
 }
 
 /// Podman appends options of its own; each of ours must be there.
@@ -202,6 +203,13 @@ mod tests {
             ];
         });
         assert!(names(&same, EngineKind::Podman).is_empty());
+        let mut added = asked();
+        added.host_config.cap_add = vec!["CHOWN".into()];
+        assert_eq!(compare(&added, &same, EngineKind::Podman)[0].name, "capabilities", "it was not added");
+        let mut given = same.clone();
+        given.host_config.cap_drop.retain(|capability| capability != "CAP_CHOWN");
+        assert!(compare(&added, &given, EngineKind::Podman).is_empty());
+        assert_eq!(names(&given, EngineKind::Podman), ["capabilities"], "nobody asked for it");
         assert_eq!(names(&same, EngineKind::Docker), ["capabilities"]);
     }
 }

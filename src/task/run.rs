@@ -1,6 +1,7 @@
 //! The driver: one task from its create to its confirmed removal. What it decides stands in `state`.
 
 use std::future::Future;
+use std::io;
 use std::pin::{Pin, pin};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -120,6 +121,8 @@ struct Ended {
     evidence: Evidence,
     child_out_of_memory: bool,
     output: OutputReport,
+    /// Why standard input ended before its end.
+    input_error: Option<String>,
     ignored: Vec<super::applied::Ignored>,
 }
 
@@ -176,6 +179,7 @@ async fn start_failed(container: &TaskContainer, error: &Error) -> Ended {
         child_out_of_memory: false,
         // Nothing ran, so there is nothing that could be missing.
         output: OutputReport { complete: true, ..OutputReport::default() },
+        input_error: None,
         ignored: Vec::new(),
     }
 }
@@ -194,6 +198,7 @@ async fn watch_task(
     let timeout_ms = spec.timeout.map_or(0, |timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
     let mut machine = Machine::new(timeout_ms);
     let mut report = OutputReport::default();
+    let mut input_error = None;
     let (ended_sender, ended) = watch::channel(false);
     {
         let mut pump = pin!(pump(attached.output, io.output, spec.max_output, ended, &mut report));
@@ -236,8 +241,9 @@ async fn watch_task(
                         }
                     }
                 }
-                () = &mut feed, if feeding => {
+                result = &mut feed, if feeding => {
                     feeding = false;
+                    input_error = result.err().map(|error| error.to_string());
                     continue;
                 }
             };
@@ -272,6 +278,7 @@ async fn watch_task(
         child_out_of_memory: machine.child_out_of_memory(),
         evidence: machine.evidence,
         output: report,
+        input_error,
         ignored,
     }
 }
@@ -370,24 +377,24 @@ async fn signal(container: &TaskContainer, signal: &'static str) -> Event {
 }
 
 /// Passes standard input on and half-closes it at its end. That the task stops reading is ordinary.
-async fn feed(mut input: Input, stdin: Option<Box<dyn AsyncRead + Send + Unpin>>) {
-    let Some(mut stdin) = stdin else { return };
+async fn feed(mut input: Input, stdin: Option<Box<dyn AsyncRead + Send + Unpin>>) -> io::Result<()> {
+    let Some(mut stdin) = stdin else { return Ok(()) };
     let mut buffer = vec![0; 64 * 1024];
-    loop {
+    let read = loop {
         match stdin.read(&mut buffer).await {
-            Ok(0) => break,
+            Ok(0) => break Ok(()),
             Ok(count) => {
                 if input.write_all(&buffer[..count]).await.is_err() {
-                    return;
+                    return Ok(());
                 }
             }
-            Err(error) => {
-                tracing::warn!(%error, "standard input cannot be read; the task gets its end");
-                break;
-            }
+            // A descriptor that whoever started us has made non-blocking.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => sleep(Duration::from_millis(5)).await,
+            Err(error) => break Err(error),
         }
-    }
+    };
     let _ = input.finish().await;
+    read
 }
 
 async fn finish(container: &TaskContainer, ended: Ended, mut clock: Clock) -> Receipt {
@@ -395,6 +402,9 @@ async fn finish(container: &TaskContainer, ended: Ended, mut clock: Clock) -> Re
     let mut warnings = plan.warnings.clone();
     if ended.child_out_of_memory {
         warnings.push("a process of the task was killed for memory, though the task ended otherwise".into());
+    }
+    if let Some(error) = &ended.input_error {
+        warnings.push(format!("standard input could not be read to its end: {error}"));
     }
     if ended.outcome == (Outcome::Exited { code: 137 }) {
         warnings.push("exit code 137 may also mean that something outside sent KILL".into());
@@ -405,7 +415,8 @@ async fn finish(container: &TaskContainer, ended: Ended, mut clock: Clock) -> Re
         tracing::error!(%error, "not removed");
     }
     let mut status = ended.outcome.status();
-    if status == 0 && !ended.output.complete && !ended.output.truncated {
+    let output_lost = !ended.output.complete && !ended.output.truncated;
+    if status == 0 && (output_lost || ended.input_error.is_some()) {
         // What was lost may be what matters.
         status = 125;
     }

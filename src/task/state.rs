@@ -202,12 +202,15 @@ impl Machine {
             (Some(End::Code(code)), Some(_)) if !matches!(code, 137 | 143) && self.evidence.signals == ["KILL"] => {
                 Outcome::Exited { code: *code }
             }
-            (Some(End::Code(_)), Some(Ending::Deadline)) => Outcome::Deadline { after_ms: self.deadline_ms },
-            (Some(End::Code(_)), Some(Ending::Cancel(by))) => Outcome::Cancelled { by },
+            // We ended it, whatever the code: Podman says -1 where a stalled reader blocks its monitor.
+            (Some(End::Code(_) | End::Unknown(_)), Some(Ending::Deadline)) => {
+                Outcome::Deadline { after_ms: self.deadline_ms }
+            }
+            (Some(End::Code(_) | End::Unknown(_)), Some(Ending::Cancel(by))) => Outcome::Cancelled { by },
             (Some(End::Code(137)), None) if oom => Outcome::OutOfMemory,
             (Some(End::Code(code)), None) => Outcome::Exited { code: *code },
             (Some(End::Lost) | None, _) => Outcome::EngineLost { message: self.last_error.clone() },
-            (Some(End::Unknown(message)), _) => Outcome::Unknown { message: message.clone() },
+            (Some(End::Unknown(message)), None) => Outcome::Unknown { message: message.clone() },
         }
     }
 
@@ -322,6 +325,15 @@ mod tests {
         ]);
         assert_eq!(machine.outcome(), Outcome::Deadline { after_ms: 5000 });
         assert_eq!(machine.outcome().status(), 124);
+    }
+
+    #[test]
+    fn a_task_that_we_ended_needs_no_code_to_say_so() {
+        use Action::{Ask, Finish, Kill};
+        let machine = run([(Event::Deadline, Kill), (ended(-1), Action::Wait), (Event::OutputEnded, Finish)]);
+        assert_eq!(machine.outcome().status(), 124);
+        let machine = run([(Event::Cancel(Cancel::Kill), Kill), (Event::OutputEnded, Ask), (Event::Vanished, Finish)]);
+        assert_eq!(machine.outcome(), Outcome::Cancelled { by: Cancel::Kill });
     }
 
     #[test]
