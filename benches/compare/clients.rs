@@ -7,7 +7,8 @@ pub(crate) const RAW: &str = "__raw";
 
 const IMAGE: &str = "busybox";
 
-/// What `acode-rt exec` protects and limits by default, as flags of `docker run`.
+/// What `acode-rt exec` protects and limits by default on a host of 4 GiB and 2 CPUs or more, as flags of
+/// `docker run`.
 const PROTECTIONS: &[&str] = &[
     "--rm",
     "--init",
@@ -25,8 +26,8 @@ const PROTECTIONS: &[&str] = &[
     "--user=1000:1000",
     "--workdir=/workspace",
     "--env=HOME=/workspace",
-    "--tmpfs=/tmp:rw,nosuid,nodev,exec,size=1g,mode=1777",
-    "--tmpfs=/workspace:rw,nosuid,nodev,exec,size=1g,uid=1000,gid=1000,mode=0700",
+    "--tmpfs=/tmp:rw,nosuid,nodev,exec,size=992m,mode=1777",
+    "--tmpfs=/workspace:rw,nosuid,nodev,exec,size=992m,uid=1000,gid=1000,mode=0700",
 ];
 
 /// The log driver of `acode-rt exec`, as flags of `docker run`.

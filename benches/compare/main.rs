@@ -212,8 +212,7 @@ fn task(options: &Options, engine: &Engine) -> Result<[Row; 4], String> {
         clients::raw(&options.bin, &options.host, options.socket(), &task)?,
     ];
     let [ours, docker, raw] = alternate(&clients, &options.host, 0, options.runs)?;
-    // Without a network, an engine up to API 1.45 makes one all the same, unless told otherwise in a
-    // way that `docker run` does not know.
+    // Engines up to API 1.45 can skip their network set-up, which `docker run` has no flag for.
     let target = if engine.api_minor() <= 45 { 0.60 } else { 0.90 };
     let wall = |samples: &[Sample]| spread(samples, |sample| sample.wall);
     let cpu = |samples: &[Sample]| spread(samples, |sample| sample.cpu);

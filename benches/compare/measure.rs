@@ -37,7 +37,7 @@ pub(crate) fn sample(command: &[String], host: &str, bytes: u64) -> Result<Sampl
     let shim = Command::new(program)
         .arg(SHIM)
         .args(command)
-        // Every client finds the same engine, and a context would overrule nothing here.
+        // Every client finds the same engine.
         .env("DOCKER_HOST", host)
         .env_remove("DOCKER_CONTEXT")
         .stdin(Stdio::null())
@@ -88,9 +88,12 @@ pub(crate) fn shim(command: &[String]) -> ExitCode {
 }
 
 fn shimmed(command: &[String]) -> io::Result<bool> {
+    let [program, arguments @ ..] = command else {
+        return Ok(false);
+    };
     let start = Instant::now();
-    let mut client = Command::new(&command[0])
-        .args(&command[1..])
+    let mut client = Command::new(program)
+        .args(arguments)
         .stdout(Stdio::piped())
         .spawn()?;
     let mut bytes = 0;

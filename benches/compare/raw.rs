@@ -215,17 +215,14 @@ pub(crate) fn run(socket: &str, image: &str, body: &str) -> io::Result<u8> {
 fn follow(short: &mut Connection, socket: &str, container: &str) -> io::Result<u8> {
     let inspect = format!("{container}/json");
     // All three are sent before the first answer is read: they overlap in the engine.
-    let mut attach = Connection::open(socket)?;
-    let path = format!("{container}/attach?stream=1&stdout=1&stderr=1");
-    attach.send("POST", &path, "Connection: Upgrade\r\nUpgrade: tcp\r\n", "")?;
-    let mut wait = Connection::open(socket)?;
-    wait.send(
-        "POST",
-        &format!("{container}/wait?condition=next-exit"),
-        "",
-        "",
-    )?;
     short.send("GET", &inspect, "", "")?;
+    let mut wait = Connection::open(socket)?;
+    let path = format!("{container}/wait?condition=next-exit");
+    wait.send("POST", &path, "", "")?;
+    let mut attach = Connection::open(socket)?;
+    let path = format!("{container}/attach?stream=1&stdin=0&stdout=1&stderr=1");
+    let upgrade = "Connection: Upgrade\r\nUpgrade: tcp\r\n";
+    attach.send("POST", &path, upgrade, "")?;
     attach.head()?.expect(101, "")?;
     let waited = wait.head()?;
     short.answer(200)?;

@@ -1,21 +1,20 @@
-use std::fs::{self, File, OpenOptions};
-use std::io::Write;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use acode_rt::error::{Code, Error, Kind, Result};
 use acode_rt::protocol::labels::parse_user_label;
 use acode_rt::protocol::units::{parse_cpus, parse_duration, parse_size};
-use acode_rt::task::{Cancel, Canceller, Outcome, Plan, Receipt, TaskIo, TaskSpec, Tmpfs, User, generated_id};
+use acode_rt::task::{Outcome, Plan, Receipt, TaskIo, TaskSpec, Tmpfs, User, generated_id};
 use acode_rt::task::{parse_throttle, parse_ulimit};
 use acode_rt::model::{LogConfig, ThrottleDevice, Ulimit};
 use acode_rt::{ImageRef, Prefix};
 use clap::Args;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
+use super::receipt_file::{ReceiptFile, write_receipt};
+use super::signals::Signals;
 use super::streams::{Broken, Writer};
 use super::{FAILED, Global, render};
 
@@ -371,113 +370,6 @@ fn report(global: &Global, receipt: &Receipt, broken: Option<&Error>) {
     }
 }
 
-/// INT, TERM and HUP: the first stops the task, the second kills it.
-struct Signals {
-    canceller: Arc<Canceller>,
-    /// The number of the first one; 0 for none.
-    first: Arc<AtomicI32>,
-    count: tokio::sync::watch::Receiver<u32>,
-}
-
-impl Signals {
-    fn listen() -> Result<Self> {
-        let open = |kind| {
-            signal(kind).map_err(|error| {
-                Error::new(Code::Configuration, Kind::Io, "signals", "they cannot be listened to").because(error)
-            })
-        };
-        let mut int = open(SignalKind::interrupt())?;
-        let mut term = open(SignalKind::terminate())?;
-        let mut hangup = open(SignalKind::hangup())?;
-        let (sender, count) = tokio::sync::watch::channel(0);
-        let (canceller, first) = (Arc::new(Canceller::new()), Arc::new(AtomicI32::new(0)));
-        let (to_cancel, seen_first) = (Arc::clone(&canceller), Arc::clone(&first));
-        tokio::spawn(async move {
-            loop {
-                let number = tokio::select! {
-                    _ = int.recv() => 2,
-                    _ = term.recv() => 15,
-                    _ = hangup.recv() => 1,
-                };
-                let earlier = seen_first.compare_exchange(0, number, Ordering::Relaxed, Ordering::Relaxed);
-                to_cancel.cancel(if earlier.is_ok() { Cancel::Stop } else { Cancel::Kill });
-                sender.send_modify(|count| *count += 1);
-            }
-        });
-        Ok(Self { canceller, first, count })
-    }
-
-    /// A signal from now on.
-    async fn again(&self) {
-        let mut count = self.count.clone();
-        count.mark_unchanged();
-        if count.changed().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    }
-}
-
 fn create_file(path: &Path) -> Result<File> {
     File::create(path).map_err(|error| render::output_error(&path.display().to_string(), error))
-}
-
-/// Where the receipt goes: a regular file is replaced as a whole, anything else (a pipe, /dev/stderr) is written to.
-struct ReceiptFile {
-    path: PathBuf,
-    fresh: Option<PathBuf>,
-}
-
-impl ReceiptFile {
-    /// Finds out before anything is created whether it can be written.
-    fn check(path: &Path) -> Result<Self> {
-        let failed = |error| render::output_error(&path.display().to_string(), error);
-        if fs::metadata(path).is_ok_and(|meta| !meta.is_file() && !meta.is_dir()) {
-            return Ok(Self { path: path.to_owned(), fresh: None });
-        }
-        let name = path.file_name().filter(|_| !path.is_dir()).ok_or_else(|| {
-            failed(std::io::Error::new(std::io::ErrorKind::IsADirectory, "it is a directory"))
-        })?;
-        let mut fresh = name.to_owned();
-        fresh.push(format!(".{}.tmp", std::process::id()));
-        let fresh = path.with_file_name(fresh);
-        OpenOptions::new().write(true).create_new(true).open(&fresh).map_err(failed)?;
-        fs::remove_file(&fresh).map_err(failed)?;
-        Ok(Self { path: path.to_owned(), fresh: Some(fresh) })
-    }
-
-    fn write(self, text: &str) -> Result<()> {
-        let failed = |error| render::output_error(&self.path.display().to_string(), error);
-        let Some(fresh) = &self.fresh else {
-            return OpenOptions::new()
-                .write(true)
-                .open(&self.path)
-                .and_then(|mut file| file.write_all(text.as_bytes()))
-                .map_err(failed);
-        };
-        let written = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .open(fresh)
-            .and_then(|mut file| file.write_all(text.as_bytes()))
-            .and_then(|()| fs::rename(fresh, &self.path));
-        written.map_err(|error| {
-            let _ = fs::remove_file(fresh);
-            failed(error)
-        })
-    }
-}
-
-/// Writes `receipt` with the fields of `over` laid over it.
-fn write_receipt(file: Option<ReceiptFile>, over: &serde_json::Value, receipt: Option<&Receipt>) -> Result<()> {
-    let Some(file) = file else { return Ok(()) };
-    let unwritable = |error| Error::new(Code::OutputFile, Kind::Io, "receipt", "it cannot be written").because(error);
-    let mut value = match receipt {
-        Some(receipt) => serde_json::to_value(receipt).map_err(unwritable)?,
-        None => serde_json::json!({}),
-    };
-    if let (Some(fields), Some(over)) = (value.as_object_mut(), over.as_object()) {
-        fields.extend(over.clone());
-    }
-    let text = serde_json::to_string_pretty(&value).map_err(unwritable)?;
-    file.write(&format!("{text}\n"))
 }

@@ -12,7 +12,7 @@ pub struct RemoveOptions {
 
 impl Engine {
     /// `DELETE /containers/{id}?v=1`, API 1.41 (FR-020A-05): removes the container and its anonymous volumes. `false` when there was none
-    /// (404). It is not repeated here: [`remove_confirmed`](crate::task::remove_confirmed) does that, and asks whether it is gone.
+    /// (404). It is not repeated here: `task::remove_confirmed` does that, and asks whether it is gone.
     ///
     /// # Errors
     /// `ACODE-CTN-004`; 409 while another removal is under way, or without `force` while it runs (Podman: 500).
