@@ -20,7 +20,9 @@ fn spec(command: &[&str]) -> TaskSpec {
 }
 
 async fn create(engine: &Engine, command: &[&str]) -> TaskContainer {
-    TaskContainer::create(engine, spec(command)).await.expect("create")
+    TaskContainer::create(engine, spec(command))
+        .await
+        .expect("create")
 }
 
 async fn started(engine: &Engine) -> TaskContainer {
@@ -40,7 +42,9 @@ fn benchmarks(criterion: &mut Criterion) {
     let runtime = Runtime::new().expect("a runtime");
     let connected = runtime.block_on(async {
         let engine = Engine::connect(&Host::find(None)?).await?;
-        engine.image_inspect(&ImageRef::parse("busybox").expect("a valid reference")).await?;
+        engine
+            .image_inspect(&ImageRef::parse("busybox").expect("a valid reference"))
+            .await?;
         Ok::<_, acode_rt::Error>(engine)
     });
     let engine = match connected {
@@ -122,7 +126,11 @@ fn life(criterion: &mut Criterion, runtime: &Runtime, engine: &Engine) {
         ten
     });
     step!(criterion, runtime, "Benchmark_OrphanScan", || {
-        let scan = Sweep { session: None, dry_run: true, timeout: Duration::from_secs(30) };
+        let scan = Sweep {
+            session: None,
+            dry_run: true,
+            timeout: Duration::from_secs(30),
+        };
         let (time, entries) = timed(sweep(engine, &scan)).await;
         assert!(entries.expect("scan").len() >= 10);
         time
@@ -135,11 +143,19 @@ fn life(criterion: &mut Criterion, runtime: &Runtime, engine: &Engine) {
 }
 
 fn calls(criterion: &mut Criterion, runtime: &Runtime, engine: &Engine) {
-    step!(criterion, runtime, "ping", || { timed(engine.ping()).await.0 });
+    step!(criterion, runtime, "ping", || {
+        timed(engine.ping()).await.0
+    });
     let container = runtime.block_on(create(engine, &["true"]));
     let id = container.id().as_str();
-    step!(criterion, runtime, "inspect", || { timed(engine.container_inspect(id)).await.0 });
-    step!(criterion, runtime, "list", || { timed(engine.container_list(&ListOptions::managed())).await.0 });
+    step!(criterion, runtime, "inspect", || {
+        timed(engine.container_inspect(id)).await.0
+    });
+    step!(criterion, runtime, "list", || {
+        timed(engine.container_list(&ListOptions::managed()))
+            .await
+            .0
+    });
     runtime.block_on(container.remove()).expect("remove");
 }
 

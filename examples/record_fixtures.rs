@@ -38,7 +38,9 @@ async fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let engines: Vec<_> = args.iter().filter_map(|arg| arg.split_once('=')).collect();
     if engines.len() != args.len() || args.is_empty() {
-        eprintln!("usage: scripts/record-fixtures [ENGINE=SOCKET …], such as docker-28.5=/var/run/docker.sock");
+        eprintln!(
+            "usage: scripts/record-fixtures [ENGINE=SOCKET …], such as docker-28.5=/var/run/docker.sock"
+        );
         return ExitCode::from(2);
     }
     let mut code = ExitCode::SUCCESS;
@@ -69,9 +71,14 @@ async fn record_engine(name: &str, socket: &Path) -> Result<String> {
     }
     let images = engine.image_list().await?;
     if images.len() != 1 {
-        return Err("busybox:latest must be the engine's only image while its list is recorded".into());
+        return Err(
+            "busybox:latest must be the engine's only image while its list is recorded".into(),
+        );
     }
-    let busybox = engine.image_inspect(&ImageRef::parse("busybox:latest")?).await?.id;
+    let busybox = engine
+        .image_inspect(&ImageRef::parse("busybox:latest")?)
+        .await?
+        .id;
 
     let mut files: Vec<(String, Masked)> = Vec::new();
     let mut date = String::new();
@@ -79,12 +86,17 @@ async fn record_engine(name: &str, socket: &Path) -> Result<String> {
         clean(&engine).await?;
         let recorded = record_case(&engine, case).await;
         clean(&engine).await?;
-        let (exchange, container, said) = recorded.map_err(|error| format!("{}: {error}", case.name))?;
+        let (exchange, container, said) =
+            recorded.map_err(|error| format!("{}: {error}", case.name))?;
         println!("{name} {}: {said}", case.name);
-        let known = Known { container: &container, image: busybox.trim_start_matches("sha256:") };
+        let known = Known {
+            container: &container,
+            image: busybox.trim_start_matches("sha256:"),
+        };
         for (side, bytes) in [("req", &exchange.req), ("resp", &exchange.resp)] {
             let file = format!("{}.{side}", case.name);
-            let masked = mask::mask(case.name, bytes, known).map_err(|error| format!("{file}: {error}"))?;
+            let masked =
+                mask::mask(case.name, bytes, known).map_err(|error| format!("{file}: {error}"))?;
             files.push((file, masked));
         }
         if case.name == "ping/ok" {
@@ -122,7 +134,15 @@ fn manifest(about: &str, files: &[(String, Masked)]) -> Result<String> {
     let mut text = format!("{about}\n[masks]\n{}\n[files]\n", mask::legend());
     for (file, masked) in files {
         let masks: Vec<&str> = masked.masks.iter().map(String::as_str).collect();
-        writeln!(text, "{file}: {}", if masks.is_empty() { "none".to_owned() } else { masks.join(", ") })?;
+        writeln!(
+            text,
+            "{file}: {}",
+            if masks.is_empty() {
+                "none".to_owned()
+            } else {
+                masks.join(", ")
+            }
+        )?;
     }
     Ok(text)
 }
@@ -136,12 +156,17 @@ async fn record_case(engine: &Engine, case: &Case) -> Result<(Exchange, String, 
     let since = engine.now();
     let id = prepare(engine, case).await?;
     // The handle's clock is up to two seconds behind: it knows the engine's whole seconds only.
-    let subject = Subject { id: id.clone(), since, until: engine.now() + 3 };
+    let subject = Subject {
+        id: id.clone(),
+        since,
+        until: engine.now() + 3,
+    };
     let socket = std::env::temp_dir().join(format!("acode-record-{}.sock", std::process::id()));
     let proxy = Proxy::start(&socket, engine.socket())?;
     let through = Engine::connect(&Host::from_socket(&socket)).await?;
     proxy.take();
-    let result = tokio::time::timeout(TIMEOUT, calls::call(&through, case, &subject, Some(engine))).await?;
+    let result =
+        tokio::time::timeout(TIMEOUT, calls::call(&through, case, &subject, Some(engine))).await?;
     let id = match (&result, case.name) {
         (Ok(said), "container_create/ok") => said.split(',').next().unwrap_or_default().to_owned(),
         _ => id,
@@ -154,10 +179,14 @@ async fn prepare(engine: &Engine, case: &Case) -> Result<String> {
     if case.before == Before::Absent {
         return Ok(MISSING.to_owned());
     }
-    let (id, _) = engine.container_create(&cases::container_name(), &cases::create_body(case)).await?;
+    let (id, _) = engine
+        .container_create(&cases::container_name(), &cases::create_body(case))
+        .await?;
     let id = id.as_str();
     if case.name == "archive_get/file" {
-        engine.archive_put(id, "/", std::io::Cursor::new(cases::greeting_tar())).await?;
+        engine
+            .archive_put(id, "/", std::io::Cursor::new(cases::greeting_tar()))
+            .await?;
     }
     if case.before == Before::Running {
         engine.container_start(id).await?;
@@ -179,17 +208,32 @@ async fn prepare(engine: &Engine, case: &Case) -> Result<String> {
 
 /// Removes what a recording makes.
 async fn clean(engine: &Engine) -> Result<()> {
-    let filters = ListOptions::managed().filters.with("label", format!("acode.session={}", cases::SESSION_ID));
-    for container in engine.container_list(&ListOptions { all: true, filters }).await? {
-        engine.container_remove(&container.id, RemoveOptions { force: true }).await?;
+    let filters = ListOptions::managed()
+        .filters
+        .with("label", format!("acode.session={}", cases::SESSION_ID));
+    for container in engine
+        .container_list(&ListOptions { all: true, filters })
+        .await?
+    {
+        engine
+            .container_remove(&container.id, RemoveOptions { force: true })
+            .await?;
     }
-    let image =
-        format!("DELETE /v{}/images/{} HTTP/1.1\r\nhost: acode-rt\r\n\r\n", engine.api_version(), cases::IMPORTED);
+    let image = format!(
+        "DELETE /v{}/images/{} HTTP/1.1\r\nhost: acode-rt\r\n\r\n",
+        engine.api_version(),
+        cases::IMPORTED
+    );
     let status = ask(engine.socket(), &image).await?.resp;
     if status.starts_with(b"HTTP/1.1 200 ") || status.starts_with(b"HTTP/1.1 404 ") {
         return Ok(());
     }
-    Err(format!("{} stays on the engine: {}", cases::IMPORTED, String::from_utf8_lossy(&status)).into())
+    Err(format!(
+        "{} stays on the engine: {}",
+        cases::IMPORTED,
+        String::from_utf8_lossy(&status)
+    )
+    .into())
 }
 
 /// Sends `request` as it stands. The half-close lets the engine end the connection after its answer.
@@ -199,5 +243,8 @@ async fn ask(socket: &Path, request: &str) -> Result<Exchange> {
     stream.shutdown().await?;
     let mut resp = Vec::new();
     stream.read_to_end(&mut resp).await?;
-    Ok(Exchange { req: request.as_bytes().to_vec(), resp })
+    Ok(Exchange {
+        req: request.as_bytes().to_vec(),
+        resp,
+    })
 }

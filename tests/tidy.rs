@@ -39,13 +39,31 @@ fn shipped(text: &str) -> &str {
 
 #[test]
 fn pure_code_does_no_io() {
-    let pure_elsewhere = ["src/task/policy.rs", "src/task/state.rs", "src/task/applied.rs", "src/sweep/policy.rs"];
+    let pure_elsewhere = [
+        "src/task/policy.rs",
+        "src/task/state.rs",
+        "src/task/applied.rs",
+        "src/sweep/policy.rs",
+    ];
     for (name, text) in files("src", "rs") {
         if !name.starts_with("src/protocol/") && !pure_elsewhere.contains(&name.as_str()) {
             continue;
         }
-        for forbidden in ["tokio", "hyper", "std::fs", "std::net", "std::env", "std::process", "Instant", "SystemTime", "tracing"] {
-            assert!(!shipped(&text).contains(forbidden), "{name} uses {forbidden}");
+        for forbidden in [
+            "tokio",
+            "hyper",
+            "std::fs",
+            "std::net",
+            "std::env",
+            "std::process",
+            "Instant",
+            "SystemTime",
+            "tracing",
+        ] {
+            assert!(
+                !shipped(&text).contains(forbidden),
+                "{name} uses {forbidden}"
+            );
         }
     }
 }
@@ -63,7 +81,10 @@ fn arrows_point_down() {
     for (name, text) in files("src", "rs") {
         let layer = name.split('/').nth(1).unwrap();
         for upper in above(layer) {
-            for path in [format!("crate::{upper}::"), format!("super::super::{upper}::")] {
+            for path in [
+                format!("crate::{upper}::"),
+                format!("super::super::{upper}::"),
+            ] {
                 assert!(!shipped(&text).contains(&path), "{name} knows {path}");
             }
         }
@@ -87,7 +108,11 @@ fn files_are_read_in_one_sitting() {
         for (name, text) in files(dir, "rs") {
             let lines = shipped(&text).lines().count();
             // The table of error codes is data.
-            let most = if name == "src/error.rs" { 600 } else { MAX_LINES };
+            let most = if name == "src/error/code.rs" {
+                500
+            } else {
+                MAX_LINES
+            };
             assert!(lines <= most, "{name} has {lines} lines");
         }
     }
@@ -116,13 +141,22 @@ fn the_changelog_and_the_schema_keep_up() {
     assert!(changelog.contains("## [Unreleased]"));
     assert!(changelog.contains(&format!("## [{}]", env!("CARGO_PKG_VERSION"))));
     let schema = fs::read_to_string(root().join("docs/receipt.schema.json")).unwrap();
-    assert!(schema.contains(&format!("\"const\": {}", acode_rt::task::SCHEMA)), "the schema's version");
+    assert!(
+        schema.contains(&format!("\"const\": {}", acode_rt::task::SCHEMA)),
+        "the schema's version"
+    );
 }
 
 #[test]
 fn every_dependency_has_its_reason() {
     let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
-    let section = manifest.split("[dependencies]").nth(1).unwrap().split("[dev-dependencies]").next().unwrap();
+    let section = manifest
+        .split("[dependencies]")
+        .nth(1)
+        .unwrap()
+        .split("[dev-dependencies]")
+        .next()
+        .unwrap();
     let mut reason = false;
     for line in section.lines() {
         if line.starts_with('#') {
@@ -139,6 +173,10 @@ fn every_dependency_has_its_reason() {
 fn documented_error_codes_are_all_there_are() {
     let readme = fs::read_to_string(root().join("README.md")).unwrap();
     for code in acode_rt::Code::ALL {
-        assert!(readme.contains(code.as_str()), "README.md does not list {}", code.as_str());
+        assert!(
+            readme.contains(code.as_str()),
+            "README.md does not list {}",
+            code.as_str()
+        );
     }
 }

@@ -14,11 +14,19 @@ use scripted::{Fault, Rule, Scripted, response};
 use tokio::sync::mpsc;
 
 fn once(call: &'static str, fault: Fault) -> Vec<Rule> {
-    vec![Rule { call, fault, times: 1 }]
+    vec![Rule {
+        call,
+        fault,
+        times: 1,
+    }]
 }
 
 fn always(call: &'static str, fault: Fault) -> Vec<Rule> {
-    vec![Rule { call, fault, times: u32::MAX }]
+    vec![Rule {
+        call,
+        fault,
+        times: u32::MAX,
+    }]
 }
 
 fn spec() -> TaskSpec {
@@ -34,7 +42,10 @@ async fn run(scripted: &Scripted) -> (Result<Receipt>, Vec<Chunk>) {
         Err(error) => return (Err(error), Vec::new()),
     };
     let (sender, mut receiver) = mpsc::channel(64);
-    let io = TaskIo { output: Some(sender), ..TaskIo::default() };
+    let io = TaskIo {
+        output: Some(sender),
+        ..TaskIo::default()
+    };
     let result = acode_rt::run(&engine, spec(), io, &Canceller::new()).await;
     let mut chunks = Vec::new();
     while let Some(chunk) = receiver.recv().await {
@@ -50,20 +61,35 @@ async fn without_a_fault_the_script_is_an_engine() {
     let receipt = receipt.unwrap();
     assert_eq!(receipt.outcome, Outcome::Exited { code: 7 });
     assert!(receipt.removed && receipt.output.complete);
-    assert_eq!(chunks.iter().map(|c| c.data.as_slice()).collect::<Vec<_>>(), [b"out\n", b"err\n"]);
+    assert_eq!(
+        chunks.iter().map(|c| c.data.as_slice()).collect::<Vec<_>>(),
+        [b"out\n", b"err\n"]
+    );
     assert_eq!(scripted.count("POST /v1.51/containers/create"), 1);
 }
 
 /// Calls as they stand in request lines.
 const CALLS: [&str; 8] = [
-    "/_ping", "/images/", "/containers/create", "/attach", "/wait", "c1/json", "/start", "DELETE ",
+    "/_ping",
+    "/images/",
+    "/containers/create",
+    "/attach",
+    "/wait",
+    "c1/json",
+    "/start",
+    "DELETE ",
 ];
 
 fn faults() -> Vec<Fault> {
     let garbage = b"SSH-2.0-OpenSSH_9.2\r\n\r\n".to_vec();
-    let redirect = b"HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n".to_vec();
+    let redirect =
+        b"HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n".to_vec();
     let two_framings = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n".to_vec();
-    let endless_head = [b"HTTP/1.1 200 OK\r\n".to_vec(), b"X-A: b\r\n".repeat(200_000)].concat();
+    let endless_head = [
+        b"HTTP/1.1 200 OK\r\n".to_vec(),
+        b"X-A: b\r\n".repeat(200_000),
+    ]
+    .concat();
     let huge_claim = b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n{".to_vec();
     vec![
         Fault::Close,
@@ -77,7 +103,10 @@ fn faults() -> Vec<Fault> {
         Fault::Answer(huge_claim),
         Fault::Answer(response("200 OK", "{}")),
         Fault::Answer(response("200 OK", "not json")),
-        Fault::Answer(response("500 Internal Server Error", r#"{"message":"boom"}"#)),
+        Fault::Answer(response(
+            "500 Internal Server Error",
+            r#"{"message":"boom"}"#,
+        )),
         Fault::Answer(response("503 Service Unavailable", &"x".repeat(200_000))),
     ]
 }
@@ -88,14 +117,24 @@ async fn nfr_020a_20_any_fault_at_any_call_is_bounded_and_leaves_nothing() {
     for call in CALLS {
         for fault in faults() {
             runs.spawn(async move {
-                let shown = format!("{call} {}", format!("{fault:?}").chars().take(60).collect::<String>());
+                let shown = format!(
+                    "{call} {}",
+                    format!("{fault:?}").chars().take(60).collect::<String>()
+                );
                 let scripted = Scripted::start(&once(call, fault));
                 let begun = Instant::now();
                 let (result, _) = tokio::time::timeout(Duration::from_secs(30), run(&scripted))
                     .await
                     .unwrap_or_else(|_| panic!("{shown}: it hangs"));
-                assert!(begun.elapsed() < Duration::from_secs(20), "{shown}: {:?}", begun.elapsed());
-                assert!(!scripted.container_exists(), "{shown}: left behind; {result:?}");
+                assert!(
+                    begun.elapsed() < Duration::from_secs(20),
+                    "{shown}: {:?}",
+                    begun.elapsed()
+                );
+                assert!(
+                    !scripted.container_exists(),
+                    "{shown}: left behind; {result:?}"
+                );
                 if let Ok(receipt) = result {
                     // The fault was overcome, or the end is not called a success.
                     assert!(receipt.removed, "{shown}");
@@ -117,12 +156,22 @@ async fn only_what_is_safe_to_repeat_is_repeated() {
     let lost = Scripted::start(&once("/containers/create", Fault::LoseReply));
     let (result, _) = run(&lost).await;
     assert_eq!(result.unwrap_err().code(), Code::CreateFailed);
-    assert_eq!(lost.count("POST /v1.51/containers/create"), 1, "create is never repeated");
+    assert_eq!(
+        lost.count("POST /v1.51/containers/create"),
+        1,
+        "create is never repeated"
+    );
     assert!(!lost.container_exists(), "found by its name and operation");
 
     let started = Scripted::start(&once("/start", Fault::Close));
     let (result, _) = run(&started).await;
-    assert!(matches!(result.unwrap().outcome, Outcome::StartFailed { reason: StartFailure::Other, .. }));
+    assert!(matches!(
+        result.unwrap().outcome,
+        Outcome::StartFailed {
+            reason: StartFailure::Other,
+            ..
+        }
+    ));
     assert_eq!(started.count("/start"), 1);
 
     let read = Scripted::start(&once("/images/", Fault::Cut));
@@ -142,7 +191,10 @@ async fn nfr_020a_14_repeats_are_bounded() {
 
 #[tokio::test]
 async fn a_removal_that_keeps_failing_is_said_and_the_status_stands() {
-    let refusal = Fault::Answer(response("500 Internal Server Error", r#"{"message":"device busy"}"#));
+    let refusal = Fault::Answer(response(
+        "500 Internal Server Error",
+        r#"{"message":"device busy"}"#,
+    ));
     let scripted = Scripted::start(&always("DELETE ", refusal));
     let (result, _) = run(&scripted).await;
     let receipt = result.unwrap();
@@ -191,7 +243,11 @@ async fn odd_exit_codes_in_wait_are_never_success() {
         let (result, _) = run(&scripted).await;
         let receipt = result.unwrap();
         assert_eq!(receipt.evidence.wait_code, None, "{code}");
-        assert_eq!(receipt.outcome, Outcome::Exited { code: 7 }, "{code}: by inspect");
+        assert_eq!(
+            receipt.outcome,
+            Outcome::Exited { code: 7 },
+            "{code}: by inspect"
+        );
     }
 }
 
@@ -199,7 +255,10 @@ async fn odd_exit_codes_in_wait_are_never_success() {
 async fn ids_that_are_none_are_not_believed() {
     for id in ["../../x", "", "c1c1", "c1c1\r\nDELETE /x", &"C1".repeat(32)] {
         let body = serde_json::json!({ "Id": id, "Warnings": [] }).to_string();
-        let scripted = Scripted::start(&once("/containers/create", Fault::Answer(response("201 Created", &body))));
+        let scripted = Scripted::start(&once(
+            "/containers/create",
+            Fault::Answer(response("201 Created", &body)),
+        ));
         let (result, _) = run(&scripted).await;
         assert_eq!(result.unwrap_err().code(), Code::CreateFailed, "{id}");
         assert_eq!(scripted.count("x HTTP"), 0);
@@ -225,9 +284,15 @@ async fn a_limit_that_was_dropped_is_an_error_and_nothing_starts() {
 #[tokio::test]
 async fn an_engine_that_is_too_old_or_too_new_is_named() {
     let old = b"HTTP/1.1 200 OK\r\nApi-Version: 1.40\r\nContent-Length: 2\r\n\r\nOK".to_vec();
-    let error = Scripted::start(&once("/_ping", Fault::Answer(old))).connect().await.unwrap_err();
+    let error = Scripted::start(&once("/_ping", Fault::Answer(old)))
+        .connect()
+        .await
+        .unwrap_err();
     assert_eq!(error.code(), Code::EngineUnavailable);
-    assert!(error.to_string().contains("1.40") && error.to_string().contains("1.41"), "{error}");
+    assert!(
+        error.to_string().contains("1.40") && error.to_string().contains("1.41"),
+        "{error}"
+    );
 
     let raised = response(
         "400 Bad Request",
@@ -235,9 +300,17 @@ async fn an_engine_that_is_too_old_or_too_new_is_named() {
     );
     let scripted = Scripted::start(&always("/images/", Fault::Answer(raised)));
     let (result, _) = run(&scripted).await;
-    assert!(result.unwrap_err().to_string().contains("Minimum supported API version is 1.60"));
+    assert!(
+        result
+            .unwrap_err()
+            .to_string()
+            .contains("Minimum supported API version is 1.60")
+    );
 
     let stranger = response("200 OK", "hello");
-    let error = Scripted::start(&once("/_ping", Fault::Answer(stranger))).connect().await.unwrap_err();
+    let error = Scripted::start(&once("/_ping", Fault::Answer(stranger)))
+        .connect()
+        .await
+        .unwrap_err();
     assert!(error.to_string().contains("no container engine"), "{error}");
 }

@@ -31,7 +31,11 @@ pub(crate) struct Cleanup {
 impl Cleanup {
     pub(crate) async fn run(self, global: &Global) -> Result<i32> {
         let engine = global.engine().await?;
-        let options = Sweep { session: self.session, dry_run: self.dry_run, timeout: self.timeout };
+        let options = Sweep {
+            session: self.session,
+            dry_run: self.dry_run,
+            timeout: self.timeout,
+        };
         let entries = sweep(&engine, &options).await?;
         let failed = entries.iter().filter(|entry| entry.error.is_some()).count();
         if global.json {
@@ -46,10 +50,18 @@ impl Cleanup {
                         (true, false, true) => "would go",
                         (true, false, false) => "NOT REMOVED",
                     };
-                    vec![entry.name.clone(), entry.state.clone(), what.into(), entry.reason.into()]
+                    vec![
+                        entry.name.clone(),
+                        entry.state.clone(),
+                        what.into(),
+                        entry.reason.into(),
+                    ]
                 })
                 .collect();
-            render::print(&render::table(&["NAME", "STATUS", "DECISION", "REASON"], &rows))?;
+            render::print(&render::table(
+                &["NAME", "STATUS", "DECISION", "REASON"],
+                &rows,
+            ))?;
         }
         for error in entries.iter().filter_map(|entry| entry.error.as_ref()) {
             render::error(global, error);

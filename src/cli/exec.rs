@@ -1,160 +1,17 @@
-use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use acode_rt::error::{Code, Error, Kind, Result};
-use acode_rt::protocol::labels::parse_user_label;
-use acode_rt::protocol::units::{parse_cpus, parse_duration, parse_size};
-use acode_rt::task::{Outcome, Plan, Receipt, TaskIo, TaskSpec, Tmpfs, User, generated_id};
-use acode_rt::task::{parse_throttle, parse_ulimit};
-use acode_rt::model::{LogConfig, ThrottleDevice, Ulimit};
-use acode_rt::{ImageRef, Prefix};
-use clap::Args;
+use acode_rt::task::{Outcome, Plan, Receipt, TaskIo, TaskSpec};
 use tokio::time::Instant;
 
+use super::exec_options::Exec;
 use super::receipt_file::{ReceiptFile, write_receipt};
 use super::signals::Signals;
 use super::streams::{Broken, Writer};
 use super::{FAILED, Global, render};
-
-/// Run one task in a fresh container that is removed when it ends
-#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Standard output and error are the task's and nothing else. The root file system is read-only, /tmp and /workspace are writable
-memory, the network is off, the user is 1000:1000, all capabilities are dropped; memory 4g, 2 CPUs, 1000 processes.
-
-Examples:
-  acode-rt exec --image busybox -- sh -c 'echo out; echo err >&2; exit 7'
-  tar c . | acode-rt exec -i --image busybox -- tar t
-  acode-rt exec --image node:20-alpine --timeout 5m --memory 1g -e CI=1 --receipt r.json -- node -e 'console.log(1)'
-  acode-rt exec --image busybox --dry-run --json -- true")]
-pub(crate) struct Exec {
-    /// The image; it must be on the engine
-    #[arg(long, value_parser = ImageRef::parse)]
-    image: ImageRef,
-    /// Session id [default: generated]
-    #[arg(long, env = "ACODE_SESSION")]
-    session: Option<String>,
-    /// Task id within the session [default: generated]
-    #[arg(long, env = "ACODE_TASK")]
-    task: Option<String>,
-    /// First part of the container's name
-    #[arg(long, default_value = "acode", value_parser = |text: &str| Prefix::new(text).map_err(|e| e.to_string()))]
-    prefix: Prefix,
-    /// Give the container a name that cannot be foreseen
-    #[arg(long)]
-    random_name: bool,
-    /// A label for the container; keys that begin with acode. are reserved
-    #[arg(long = "label", value_name = "KEY[=VALUE]", value_parser = parse_user_label)]
-    labels: Vec<(String, String)>,
-
-    /// Set an environment variable; KEY alone takes our value, if there is one
-    #[arg(short, long = "env", value_name = "KEY[=VALUE]", help_heading = "Process")]
-    env: Vec<String>,
-    /// Read environment variables from a file, one KEY=VALUE or KEY a line; # begins a comment line
-    #[arg(long, value_name = "FILE", help_heading = "Process")]
-    env_file: Vec<PathBuf>,
-    /// Working directory inside [default: /workspace]
-    #[arg(short, long, value_name = "DIR", help_heading = "Process")]
-    workdir: Option<String>,
-    /// Who to run as, in numbers [default: 1000:1000]
-    #[arg(short, long, value_name = "UID[:GID]", help_heading = "Process")]
-    user: Option<String>,
-    /// Allow --user 0
-    #[arg(long, help_heading = "Process")]
-    allow_root: bool,
-    /// Pass our standard input on
-    #[arg(short, long, help_heading = "Process")]
-    interactive: bool,
-    /// Replace the image's entrypoint; empty for none
-    #[arg(long, value_name = "PROGRAM", help_heading = "Process")]
-    entrypoint: Option<String>,
-
-    /// Memory, without swap [default: 4g]
-    #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Limits")]
-    memory: Option<u64>,
-    /// CPUs, such as 1.5 [default: 2.0]
-    #[arg(long, value_name = "NUMBER", value_parser = parse_cpus, help_heading = "Limits")]
-    cpus: Option<u64>,
-    /// Processes and threads
-    #[arg(long, value_name = "NUMBER", default_value_t = 1000, help_heading = "Limits")]
-    pids: u32,
-    /// A limit of setrlimit, such as nofile=1024:2048
-    #[arg(long = "ulimit", value_name = "NAME=SOFT[:HARD]", value_parser = parse_ulimit, help_heading = "Limits")]
-    ulimits: Vec<Ulimit>,
-    /// /dev/shm [default: 64m]
-    #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Limits")]
-    shm_size: Option<u64>,
-    /// A further tmpfs, or another size for /tmp or /workspace
-    #[arg(long, value_name = "PATH[:size=SIZE]", value_parser = Tmpfs::parse, help_heading = "Limits")]
-    tmpfs: Vec<Tmpfs>,
-    /// Relative block-IO weight, 10 to 1000
-    #[arg(long, value_name = "NUMBER", help_heading = "Limits")]
-    blkio_weight: Option<u16>,
-    /// Bytes per second from a device, such as /dev/sda:10m
-    #[arg(long, value_name = "DEVICE:RATE", value_parser = parse_throttle, help_heading = "Limits")]
-    device_read_bps: Vec<ThrottleDevice>,
-    /// Bytes per second to a device
-    #[arg(long, value_name = "DEVICE:RATE", value_parser = parse_throttle, help_heading = "Limits")]
-    device_write_bps: Vec<ThrottleDevice>,
-    /// Operations per second from a device
-    #[arg(long, value_name = "DEVICE:RATE", value_parser = parse_throttle, help_heading = "Limits")]
-    device_read_iops: Vec<ThrottleDevice>,
-    /// Operations per second to a device
-    #[arg(long, value_name = "DEVICE:RATE", value_parser = parse_throttle, help_heading = "Limits")]
-    device_write_iops: Vec<ThrottleDevice>,
-    /// Go on although the engine ignored this limit or protection
-    #[arg(long, value_name = "NAME", help_heading = "Limits")]
-    accept_ignored: Vec<String>,
-
-    /// Network: none, bridge, or a network's name
-    #[arg(long, default_value = "none", help_heading = "Isolation")]
-    network: String,
-    /// Make the root file system writable
-    #[arg(long, help_heading = "Isolation")]
-    writable_root: bool,
-    /// Add a capability, from a short list
-    #[arg(long, value_name = "CAPABILITY", help_heading = "Isolation")]
-    cap_add: Vec<String>,
-
-    /// Kill the task after this time; status 124
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = "Time")]
-    timeout: Option<Duration>,
-    /// Between TERM and KILL when the task is cancelled
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "10s", help_heading = "Time")]
-    stop_timeout: Duration,
-    /// For removing the container
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "30s", help_heading = "Time")]
-    cleanup_timeout: Duration,
-
-    /// Write what happened to this file, as JSON
-    #[arg(long, value_name = "FILE", help_heading = "Output")]
-    receipt: Option<PathBuf>,
-    /// Copy the task's output to this file as well
-    #[arg(long, value_name = "FILE", help_heading = "Output")]
-    log_file: Option<PathBuf>,
-    /// Pass on so many bytes of output, and drop the rest
-    #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Output")]
-    max_output: Option<u64>,
-    /// The engine's log driver for this container [default: local]
-    #[arg(long, value_name = "DRIVER", help_heading = "Output")]
-    log_driver: Option<String>,
-    /// An option of the log driver
-    #[arg(long = "log-opt", value_name = "KEY=VALUE", requires = "log_driver", help_heading = "Output")]
-    log_opts: Vec<String>,
-    /// Leave the container there when the task has ended
-    #[arg(long, help_heading = "Output")]
-    keep: bool,
-    /// Show what would be created, and create nothing
-    #[arg(long, help_heading = "Output")]
-    dry_run: bool,
-
-    /// The command and its arguments [default: the image's]
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
-    command: Vec<String>,
-}
 
 impl Exec {
     pub(crate) async fn run(self, global: &Global) -> Result<i32> {
@@ -166,25 +23,38 @@ impl Exec {
             }
             return show_plan(global, &plan).map(|()| 0);
         }
-        let receipt_file = self.receipt.as_deref().map(ReceiptFile::check).transpose()?;
+        let receipt_file = self
+            .receipt
+            .as_deref()
+            .map(ReceiptFile::check)
+            .transpose()?;
         let log = self.log_file.as_deref().map(create_file).transpose()?;
         let signals = Signals::listen()?;
         let ran = self.run_task(global, spec, log, &signals).await;
         let cancelled = signals.first.load(Ordering::Relaxed);
         match ran {
             Ok((receipt, broken)) => {
-                let status = if matches!(receipt.outcome, Outcome::Cancelled { .. }) && cancelled != 0 {
-                    128 + cancelled
-                } else {
-                    i32::from(receipt.status)
-                };
+                let status =
+                    if matches!(receipt.outcome, Outcome::Cancelled { .. }) && cancelled != 0 {
+                        128 + cancelled
+                    } else {
+                        i32::from(receipt.status)
+                    };
                 report(global, &receipt, broken.as_ref());
                 let status = if broken.is_some() { FAILED } else { status };
-                write_receipt(receipt_file, &serde_json::json!({ "status": status }), Some(&receipt))?;
+                write_receipt(
+                    receipt_file,
+                    &serde_json::json!({ "status": status }),
+                    Some(&receipt),
+                )?;
                 Ok(status)
             }
             Err(error) => {
-                let status = if error.is_cancelled() && cancelled != 0 { 128 + cancelled } else { FAILED };
+                let status = if error.is_cancelled() && cancelled != 0 {
+                    128 + cancelled
+                } else {
+                    FAILED
+                };
                 render::error(global, &error);
                 let failed = serde_json::json!({
                     "schema": acode_rt::task::SCHEMA,
@@ -239,83 +109,14 @@ impl Exec {
         };
         Ok((receipt, broken))
     }
-
-    fn spec(&self) -> Result<TaskSpec> {
-        let id = |given: &Option<String>| given.clone().map_or_else(generated_id, Ok);
-        let mut spec =
-            TaskSpec::new(id(&self.session)?, id(&self.task)?, self.image.clone(), self.command.iter().cloned());
-        spec.prefix = self.prefix.clone();
-        spec.random_name = self.random_name;
-        spec.labels = self.labels.iter().cloned().collect();
-        spec.env = self.environment()?;
-        spec.workdir.clone_from(&self.workdir);
-        if let Some(user) = &self.user {
-            spec.user = User::parse(user, self.allow_root)?;
-        }
-        spec.interactive = self.interactive;
-        spec.entrypoint =
-            self.entrypoint.clone().map(|program| if program.is_empty() { vec![] } else { vec![program] });
-        spec.limits.memory = self.memory;
-        spec.limits.nano_cpus = self.cpus;
-        spec.limits.pids = self.pids;
-        spec.limits.ulimits.clone_from(&self.ulimits);
-        spec.limits.shm_size = self.shm_size;
-        spec.limits.blkio_weight = self.blkio_weight;
-        spec.limits.device_read_bps.clone_from(&self.device_read_bps);
-        spec.limits.device_write_bps.clone_from(&self.device_write_bps);
-        spec.limits.device_read_iops.clone_from(&self.device_read_iops);
-        spec.limits.device_write_iops.clone_from(&self.device_write_iops);
-        spec.tmpfs.clone_from(&self.tmpfs);
-        spec.accept_ignored.clone_from(&self.accept_ignored);
-        spec.network.clone_from(&self.network);
-        spec.writable_root = self.writable_root;
-        spec.cap_add.clone_from(&self.cap_add);
-        spec.timeout = self.timeout;
-        spec.stop_timeout = self.stop_timeout;
-        spec.cleanup_timeout = self.cleanup_timeout;
-        spec.max_output = self.max_output;
-        spec.keep = self.keep;
-        spec.log = self.log()?;
-        spec.check()?;
-        Ok(spec)
-    }
-
-    fn log(&self) -> Result<Option<LogConfig>> {
-        let Some(driver) = self.log_driver.clone() else { return Ok(None) };
-        let pair = |text: &String| {
-            text.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned())).ok_or_else(|| {
-                Error::invalid(Code::Configuration, "options", format!("log option '{text}': write it like max-size=10m"))
-            })
-        };
-        Ok(Some(LogConfig { driver, config: self.log_opts.iter().map(pair).collect::<Result<_>>()? }))
-    }
-
-    /// Files first, then options, as `docker run` does; KEY alone takes our value.
-    fn environment(&self) -> Result<Vec<(String, String)>> {
-        let mut lines = Vec::new();
-        for path in &self.env_file {
-            let text = fs::read_to_string(path).map_err(|error| {
-                Error::new(Code::Configuration, Kind::Invalid, "env file", "it cannot be read")
-                    .on(path.display().to_string())
-                    .because(error)
-            })?;
-            let kept = text.lines().map(str::trim_start).filter(|line| !line.is_empty() && !line.starts_with('#'));
-            lines.extend(kept.map(str::to_owned));
-        }
-        lines.extend(self.env.iter().cloned());
-        Ok(lines
-            .into_iter()
-            .filter_map(|line| match line.split_once('=') {
-                Some((key, value)) => Some((key.to_owned(), value.to_owned())),
-                None => std::env::var(&line).ok().map(|value| (line, value)),
-            })
-            .collect())
-    }
 }
 
 fn incomplete(receipt: &mut Receipt, why: &str) {
     receipt.output.complete = false;
-    receipt.output.incomplete_because.get_or_insert_with(|| why.to_owned());
+    receipt
+        .output
+        .incomplete_because
+        .get_or_insert_with(|| why.to_owned());
 }
 
 fn show_plan(global: &Global, plan: &Plan) -> Result<()> {
@@ -343,15 +144,26 @@ fn report(global: &Global, receipt: &Receipt, broken: Option<&Error>) {
     }
     let on = &receipt.container.name;
     let failed = |code: Code, operation: &'static str, message: String| {
-        render::error(global, &Error::new(code, Kind::Refused, operation, message).on(on));
+        render::error(
+            global,
+            &Error::new(code, Kind::Refused, operation, message).on(on),
+        );
     };
     match &receipt.outcome {
         Outcome::StartFailed { message, .. } => failed(Code::StartFailed, "start", message.clone()),
         Outcome::Deadline { after_ms } => {
-            failed(Code::Deadline, "run", format!("the task ran longer than {after_ms} ms and was killed"));
+            failed(
+                Code::Deadline,
+                "run",
+                format!("the task ran longer than {after_ms} ms and was killed"),
+            );
         }
         Outcome::EngineLost { message } => {
-            failed(Code::EngineLost, "run", format!("how the task ended is not known: {message}"));
+            failed(
+                Code::EngineLost,
+                "run",
+                format!("how the task ended is not known: {message}"),
+            );
         }
         Outcome::Unknown { message } => failed(Code::EngineLost, "run", message.clone()),
         Outcome::OutOfMemory => global.warn("the task was killed for memory; raise --memory"),
@@ -365,8 +177,13 @@ fn report(global: &Global, receipt: &Receipt, broken: Option<&Error>) {
         _ => {}
     }
     if let Some(error) = &receipt.remove_error {
-        let text = error.get("message").and_then(serde_json::Value::as_str).unwrap_or_default();
-        global.warn(&format!("ACODE-CTN-004: the container is still there: {text}"));
+        let text = error
+            .get("message")
+            .and_then(serde_json::Value::as_str)
+            .unwrap_or_default();
+        global.warn(&format!(
+            "ACODE-CTN-004: the container is still there: {text}"
+        ));
     }
 }
 

@@ -59,7 +59,14 @@ impl Inspect {
             .into_iter()
             .flatten()
             .filter(|(_, value)| !value.is_null())
-            .map(|(key, value)| vec![key.clone(), value.as_str().map_or_else(|| value.to_string(), str::to_owned)])
+            .map(|(key, value)| {
+                vec![
+                    key.clone(),
+                    value
+                        .as_str()
+                        .map_or_else(|| value.to_string(), str::to_owned),
+                ]
+            })
             .collect();
         render::print(&render::table(&["FIELD", "VALUE"], &rows))?;
         Ok(0)

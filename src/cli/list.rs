@@ -34,13 +34,19 @@ impl List {
         let mut rows: Vec<Row> = owned_containers(&engine)
             .await?
             .into_iter()
-            .filter(|(_, labels)| self.session.as_ref().is_none_or(|session| *session == labels.session))
+            .filter(|(_, labels)| {
+                self.session
+                    .as_ref()
+                    .is_none_or(|session| *session == labels.session)
+            })
             .map(|(container, labels)| Row {
                 name: container.name().to_owned(),
                 session: labels.session,
                 task: labels.task,
                 operation: labels.operation,
-                age_seconds: engine.now().saturating_sub(u64::try_from(container.created).unwrap_or(0)),
+                age_seconds: engine
+                    .now()
+                    .saturating_sub(u64::try_from(container.created).unwrap_or(0)),
                 id: container.id,
                 state: container.state,
                 status: container.status,
@@ -48,18 +54,35 @@ impl List {
                 ephemeral: labels.ephemeral,
             })
             .collect();
-        rows.sort_by(|a, b| a.age_seconds.cmp(&b.age_seconds).then_with(|| a.name.cmp(&b.name)));
+        rows.sort_by(|a, b| {
+            a.age_seconds
+                .cmp(&b.age_seconds)
+                .then_with(|| a.name.cmp(&b.name))
+        });
         if global.json {
             render::print_json(&rows)?;
         } else {
             let cells: Vec<Vec<String>> = rows
                 .into_iter()
                 .map(|row| {
-                    let image = row.image.strip_prefix("sha256:").map_or(row.image.clone(), |hex| hex.chars().take(12).collect());
-                    vec![row.name, row.state, render::age(row.age_seconds), row.session, row.task, image]
+                    let image = row
+                        .image
+                        .strip_prefix("sha256:")
+                        .map_or(row.image.clone(), |hex| hex.chars().take(12).collect());
+                    vec![
+                        row.name,
+                        row.state,
+                        render::age(row.age_seconds),
+                        row.session,
+                        row.task,
+                        image,
+                    ]
                 })
                 .collect();
-            render::print(&render::table(&["NAME", "STATUS", "AGE", "SESSION", "TASK", "IMAGE"], &cells))?;
+            render::print(&render::table(
+                &["NAME", "STATUS", "AGE", "SESSION", "TASK", "IMAGE"],
+                &cells,
+            ))?;
         }
         Ok(0)
     }

@@ -40,13 +40,19 @@ pub(crate) fn init(global: &Global) {
         (None, _) => LevelFilter::from_level(TracingLevel::TRACE),
     };
     let ours = Targets::new().with_target("acode_rt", level);
-    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
+    let layer = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_target(false);
     let registry = tracing_subscriber::registry();
     match global.log_format {
-        Format::Json => registry.with(layer.json().flatten_event(true).with_filter(ours)).init(),
+        Format::Json => registry
+            .with(layer.json().flatten_event(true).with_filter(ours))
+            .init(),
         Format::Text => {
             let colours = std::io::stderr().is_terminal() && render::colours_wanted();
-            registry.with(layer.with_ansi(colours).with_filter(ours)).init();
+            registry
+                .with(layer.with_ansi(colours).with_filter(ours))
+                .init();
         }
     }
 }

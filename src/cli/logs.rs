@@ -38,7 +38,10 @@ enum Since {
 
 fn parse_since(text: &str) -> Result<Since, String> {
     match text.strip_prefix('@') {
-        Some(seconds) => seconds.parse().map(Since::At).map_err(|_| "write it like @1795253097".into()),
+        Some(seconds) => seconds
+            .parse()
+            .map(Since::At)
+            .map_err(|_| "write it like @1795253097".into()),
         None => parse_duration(text).map(|age| Since::Ago(age.as_secs())),
     }
 }
@@ -63,7 +66,11 @@ impl Logs {
             let written = if global.json {
                 let text = String::from_utf8_lossy(&chunk.data);
                 let lossy = matches!(text, std::borrow::Cow::Owned(_));
-                writeln!(out, "{}", serde_json::json!({"stream": chunk.stream.as_str(), "text": text, "lossy": lossy}))
+                writeln!(
+                    out,
+                    "{}",
+                    serde_json::json!({"stream": chunk.stream.as_str(), "text": text, "lossy": lossy})
+                )
             } else {
                 match chunk.stream {
                     Stream::Stdout => out.write_all(&chunk.data),

@@ -3,6 +3,7 @@
 mod cleanup;
 mod completions;
 mod exec;
+mod exec_options;
 mod inspect;
 mod list;
 mod logging;
@@ -24,7 +25,11 @@ const FAILED: i32 = 125;
 
 /// Run each untrusted task in a fresh, locked-down container that is gone when it ends.
 #[derive(Debug, Parser)]
-#[command(name = "acode-rt", version, max_term_width = 100, after_help = "\
+#[command(
+    name = "acode-rt",
+    version,
+    max_term_width = 100,
+    after_help = "\
 Examples:
   acode-rt exec --image busybox -- sh -c 'echo hello; exit 3'
   acode-rt exec -i --image busybox -- wc -c < file
@@ -32,7 +37,8 @@ Examples:
   acode-rt cleanup --dry-run
 
 Exit status of exec: the task's own; 124 deadline, 125 acode-rt or the engine failed, 126 not executable, 127 not found, 130 and 143
-cancelled by INT and TERM, 141 when nobody reads the output. Wrong usage: 2.")]
+cancelled by INT and TERM, 141 when nobody reads the output. Wrong usage: 2."
+)]
 struct Cli {
     #[command(flatten)]
     global: Global,
@@ -44,7 +50,12 @@ struct Cli {
 #[derive(Debug, Args)]
 pub(crate) struct Global {
     /// The engine's socket, such as `unix:///var/run/docker.sock` [default: `DOCKER_HOST`, the docker context, then the usual sockets]
-    #[arg(long, global = true, value_name = "HOST", help_heading = "Global options")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "HOST",
+        help_heading = "Global options"
+    )]
     host: Option<String>,
     /// Machine-readable: results on standard output, errors on standard error
     #[arg(long, global = true, help_heading = "Global options")]
@@ -53,19 +64,36 @@ pub(crate) struct Global {
     #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Global options")]
     verbose: u8,
     /// Say nothing but errors
-    #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Global options")]
+    #[arg(
+        short,
+        long,
+        global = true,
+        conflicts_with = "verbose",
+        help_heading = "Global options"
+    )]
     quiet: bool,
     /// Log to standard error from this level on
-    #[arg(long, global = true, value_name = "LEVEL", help_heading = "Global options")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "LEVEL",
+        help_heading = "Global options"
+    )]
     log_level: Option<logging::Level>,
     /// How to log
-    #[arg(long, global = true, value_name = "FORMAT", default_value = "text", help_heading = "Global options")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FORMAT",
+        default_value = "text",
+        help_heading = "Global options"
+    )]
     log_format: logging::Format,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Exec(Box<exec::Exec>),
+    Exec(Box<exec_options::Exec>),
     List(list::List),
     Inspect(inspect::Inspect),
     Logs(logs::Logs),
@@ -97,7 +125,10 @@ pub(crate) fn main() -> i32 {
     if let Command::Completions(completions) = cli.command {
         return completions.run();
     }
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             render::note("error", &format!("the runtime cannot start: {error}"));

@@ -20,17 +20,30 @@ impl ReceiptFile {
     pub(crate) fn check(path: &Path) -> Result<Self> {
         let failed = |error| render::output_error(&path.display().to_string(), error);
         if fs::metadata(path).is_ok_and(|meta| !meta.is_file() && !meta.is_dir()) {
-            return Ok(Self { path: path.to_owned(), fresh: None });
+            return Ok(Self {
+                path: path.to_owned(),
+                fresh: None,
+            });
         }
         let name = path.file_name().filter(|_| !path.is_dir()).ok_or_else(|| {
-            failed(std::io::Error::new(std::io::ErrorKind::IsADirectory, "it is a directory"))
+            failed(std::io::Error::new(
+                std::io::ErrorKind::IsADirectory,
+                "it is a directory",
+            ))
         })?;
         let mut fresh = name.to_owned();
         fresh.push(format!(".{}.tmp", std::process::id()));
         let fresh = path.with_file_name(fresh);
-        OpenOptions::new().write(true).create_new(true).open(&fresh).map_err(failed)?;
+        OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(&fresh)
+            .map_err(failed)?;
         fs::remove_file(&fresh).map_err(failed)?;
-        Ok(Self { path: path.to_owned(), fresh: Some(fresh) })
+        Ok(Self {
+            path: path.to_owned(),
+            fresh: Some(fresh),
+        })
     }
 
     fn write(self, text: &str) -> Result<()> {
@@ -56,9 +69,21 @@ impl ReceiptFile {
 }
 
 /// Writes `receipt` with the fields of `over` laid over it.
-pub(crate) fn write_receipt(file: Option<ReceiptFile>, over: &serde_json::Value, receipt: Option<&Receipt>) -> Result<()> {
+pub(crate) fn write_receipt(
+    file: Option<ReceiptFile>,
+    over: &serde_json::Value,
+    receipt: Option<&Receipt>,
+) -> Result<()> {
     let Some(file) = file else { return Ok(()) };
-    let unwritable = |error| Error::new(Code::OutputFile, Kind::Io, "receipt", "it cannot be written").because(error);
+    let unwritable = |error| {
+        Error::new(
+            Code::OutputFile,
+            Kind::Io,
+            "receipt",
+            "it cannot be written",
+        )
+        .because(error)
+    };
     let mut value = match receipt {
         Some(receipt) => serde_json::to_value(receipt).map_err(unwritable)?,
         None => serde_json::json!({}),

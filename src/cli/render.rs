@@ -47,8 +47,15 @@ pub(crate) fn print(text: &str) -> Result<()> {
 }
 
 pub(crate) fn print_json(value: &impl Serialize) -> Result<()> {
-    let mut text = serde_json::to_string_pretty(value)
-        .map_err(|error| Error::new(Code::OutputFile, Kind::Io, "print", "the result cannot be written").because(error))?;
+    let mut text = serde_json::to_string_pretty(value).map_err(|error| {
+        Error::new(
+            Code::OutputFile,
+            Kind::Io,
+            "print",
+            "the result cannot be written",
+        )
+        .because(error)
+    })?;
     text.push('\n');
     print(&text)
 }
@@ -56,7 +63,8 @@ pub(crate) fn print_json(value: &impl Serialize) -> Result<()> {
 /// That something was done to one of our containers.
 pub(crate) fn done(global: &Global, what: &str, found: &Target) -> Result<()> {
     if global.json {
-        let line = serde_json::json!({"name": found.name(), "id": found.inspect.id, "action": what});
+        let line =
+            serde_json::json!({"name": found.name(), "id": found.inspect.id, "action": what});
         print(&format!("{line}\n"))
     } else if global.quiet {
         Ok(())
@@ -66,14 +74,20 @@ pub(crate) fn done(global: &Global, what: &str, found: &Target) -> Result<()> {
 }
 
 pub(crate) fn output_error(what: &str, error: std::io::Error) -> Error {
-    Error::new(Code::OutputFile, Kind::Io, "write", "it cannot be written").on(what).because(error)
+    Error::new(Code::OutputFile, Kind::Io, "write", "it cannot be written")
+        .on(what)
+        .because(error)
 }
 
 /// A table with aligned columns. On a terminal its last column is cut so that a row takes a line.
 pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     let width = stdout()
         .is_terminal()
-        .then(|| rustix::termios::tcgetwinsize(stdout()).ok().map(|size| usize::from(size.ws_col)))
+        .then(|| {
+            rustix::termios::tcgetwinsize(stdout())
+                .ok()
+                .map(|size| usize::from(size.ws_col))
+        })
         .flatten()
         .filter(|columns| *columns > 0);
     layout(head, rows, width)
@@ -83,7 +97,13 @@ fn layout(head: &[&str], rows: &[Vec<String>], width: Option<usize>) -> String {
     let head: Vec<String> = head.iter().map(|title| (*title).to_owned()).collect();
     let lines: Vec<&Vec<String>> = std::iter::once(&head).chain(rows).collect();
     let widths: Vec<usize> = (0..head.len())
-        .map(|column| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0))
+        .map(|column| {
+            lines
+                .iter()
+                .map(|line| line[column].chars().count())
+                .max()
+                .unwrap_or(0)
+        })
         .collect();
     let mut text = String::new();
     for line in lines {
@@ -121,8 +141,17 @@ mod tests {
 
     #[test]
     fn tables_align_and_fit() {
-        let rows = vec![vec!["a".to_owned(), "long value".into()], vec!["é".into(), "x".into()]];
-        assert_eq!(layout(&["N", "VALUE"], &rows, None), "N  VALUE\na  long value\né  x\n");
-        assert_eq!(layout(&["N", "VALUE"], &rows, Some(8)), "N  VALUE\na  long…\né  x\n");
+        let rows = vec![
+            vec!["a".to_owned(), "long value".into()],
+            vec!["é".into(), "x".into()],
+        ];
+        assert_eq!(
+            layout(&["N", "VALUE"], &rows, None),
+            "N  VALUE\na  long value\né  x\n"
+        );
+        assert_eq!(
+            layout(&["N", "VALUE"], &rows, Some(8)),
+            "N  VALUE\na  long…\né  x\n"
+        );
     }
 }

@@ -29,7 +29,10 @@ impl Rm {
         for name in &self.names {
             let removed = async {
                 let found = target::find(&engine, name).await?;
-                let live = matches!(Status::from(&found.inspect), Status::Running | Status::Paused);
+                let live = matches!(
+                    Status::from(&found.inspect),
+                    Status::Running | Status::Paused
+                );
                 if live && !self.force {
                     return Err(Error::new(
                         Code::RemoveFailed,
@@ -39,7 +42,11 @@ impl Rm {
                     )
                     .on(found.name()));
                 }
-                tracing::debug!(operation = found.labels.operation, name = found.name(), "removing");
+                tracing::debug!(
+                    operation = found.labels.operation,
+                    name = found.name(),
+                    "removing"
+                );
                 remove_confirmed(&engine, &found.inspect.id, self.cleanup_timeout).await?;
                 Ok(found)
             };

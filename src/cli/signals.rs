@@ -19,7 +19,13 @@ impl Signals {
     pub(crate) fn listen() -> Result<Self> {
         let open = |kind| {
             signal(kind).map_err(|error| {
-                Error::new(Code::Configuration, Kind::Io, "signals", "they cannot be listened to").because(error)
+                Error::new(
+                    Code::Configuration,
+                    Kind::Io,
+                    "signals",
+                    "they cannot be listened to",
+                )
+                .because(error)
             })
         };
         let mut int = open(SignalKind::interrupt())?;
@@ -35,12 +41,21 @@ impl Signals {
                     _ = term.recv() => 15,
                     _ = hangup.recv() => 1,
                 };
-                let earlier = seen_first.compare_exchange(0, number, Ordering::Relaxed, Ordering::Relaxed);
-                to_cancel.cancel(if earlier.is_ok() { Cancel::Stop } else { Cancel::Kill });
+                let earlier =
+                    seen_first.compare_exchange(0, number, Ordering::Relaxed, Ordering::Relaxed);
+                to_cancel.cancel(if earlier.is_ok() {
+                    Cancel::Stop
+                } else {
+                    Cancel::Kill
+                });
                 sender.send_modify(|count| *count += 1);
             }
         });
-        Ok(Self { canceller, first, count })
+        Ok(Self {
+            canceller,
+            first,
+            count,
+        })
     }
 
     /// A signal from now on.

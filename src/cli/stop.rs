@@ -25,8 +25,14 @@ impl Stop {
         for name in &self.names {
             let stopped = async {
                 let found = target::find(&engine, name).await?;
-                tracing::info!(operation = found.labels.operation, name = found.name(), "stopping");
-                engine.container_stop(&found.inspect.id, self.stop_timeout).await?;
+                tracing::info!(
+                    operation = found.labels.operation,
+                    name = found.name(),
+                    "stopping"
+                );
+                engine
+                    .container_stop(&found.inspect.id, self.stop_timeout)
+                    .await?;
                 Ok(found)
             };
             match stopped.await {

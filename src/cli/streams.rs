@@ -35,7 +35,13 @@ impl Writer {
         // Past std's line buffer, which would look for newlines in all of it.
         let open = |fd: io::Result<std::os::fd::OwnedFd>| {
             fd.map(File::from).map_err(|error| {
-                Error::new(Code::OutputFile, Kind::Io, "output", "standard output or error is closed").because(error)
+                Error::new(
+                    Code::OutputFile,
+                    Kind::Io,
+                    "output",
+                    "standard output or error is closed",
+                )
+                .because(error)
             })
         };
         let stdout = open(io::stdout().as_fd().try_clone_to_owned())?;
@@ -48,7 +54,9 @@ impl Writer {
                 // Nobody may be waiting any more.
                 let _ = report.send(write(receiver, stdout, stderr, log));
             })
-            .map_err(|error| Error::new(Code::OutputFile, Kind::Io, "output", "no thread for it").because(error))?;
+            .map_err(|error| {
+                Error::new(Code::OutputFile, Kind::Io, "output", "no thread for it").because(error)
+            })?;
         Ok(Self { sender, done })
     }
 }
@@ -70,7 +78,12 @@ fn write_all(file: &mut File, mut data: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-fn write(mut chunks: mpsc::Receiver<Chunk>, mut stdout: File, mut stderr: File, mut log: Option<File>) -> Result<(), Broken> {
+fn write(
+    mut chunks: mpsc::Receiver<Chunk>,
+    mut stdout: File,
+    mut stderr: File,
+    mut log: Option<File>,
+) -> Result<(), Broken> {
     while let Some(chunk) = chunks.blocking_recv() {
         let (stream, name) = match chunk.stream {
             Stream::Stdout => (&mut stdout, "standard output"),
@@ -81,7 +94,8 @@ fn write(mut chunks: mpsc::Receiver<Chunk>, mut stdout: File, mut stderr: File, 
             _ => Broken::Failed(name, error),
         })?;
         if let Some(log) = &mut log {
-            log.write_all(&chunk.data).map_err(|error| Broken::Failed("the log file", error))?;
+            log.write_all(&chunk.data)
+                .map_err(|error| Broken::Failed("the log file", error))?;
         }
     }
     Ok(())

@@ -33,14 +33,24 @@ pub(crate) async fn find(engine: &Engine, name: &str) -> Result<Target> {
                 [] => return Err(wrong("no container of ours has this session and task")),
                 many => {
                     let names: Vec<&str> = many.iter().map(acode_rt::model::Listed::name).collect();
-                    return Err(wrong(&format!("several containers have it, name one: {}", names.join(", "))));
+                    return Err(wrong(&format!(
+                        "several containers have it, name one: {}",
+                        names.join(", ")
+                    )));
                 }
             }
         }
     };
-    let inspect = engine.container_inspect(&reference).await.map_err(|error| {
-        if error.is_not_found() { wrong("there is no such container") } else { error }
-    })?;
+    let inspect = engine
+        .container_inspect(&reference)
+        .await
+        .map_err(|error| {
+            if error.is_not_found() {
+                wrong("there is no such container")
+            } else {
+                error
+            }
+        })?;
     let image = image_labels(engine, &inspect.image).await?;
     let labels = TaskLabels::read(&inspect.config.labels, &image)
         .ok_or_else(|| wrong("this container was not made by acode-rt, and is left alone"))?;

@@ -44,7 +44,10 @@ impl Chunks {
             _ => {
                 let mut gathered = Vec::with_capacity(room);
                 gathered.extend_from_slice(data);
-                self.queue.push_back(Chunk { stream, data: gathered });
+                self.queue.push_back(Chunk {
+                    stream,
+                    data: gathered,
+                });
             }
         }
     }

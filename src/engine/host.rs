@@ -34,7 +34,10 @@ impl Host {
                  ssh -nNT -L /tmp/engine.sock:/var/run/docker.sock HOST, then --host unix:///tmp/engine.sock",
                 shown(text)
             ),
-            _ => format!("'{}' is not an engine; write it like unix:///var/run/docker.sock", shown(text)),
+            _ => format!(
+                "'{}' is not an engine; write it like unix:///var/run/docker.sock",
+                shown(text)
+            ),
         };
         Err(Error::invalid(Code::Configuration, "host", message))
     }
@@ -57,7 +60,10 @@ impl Host {
         }
         let usual = usual_sockets();
         let found = usual.iter().find(|path| path.exists()).or(usual.first());
-        Ok(Self(found.map_or_else(|| "/var/run/docker.sock".into(), Clone::clone)))
+        Ok(Self(found.map_or_else(
+            || "/var/run/docker.sock".into(),
+            Clone::clone,
+        )))
     }
 
     /// The socket's path.
@@ -94,19 +100,31 @@ fn from_context() -> Result<Option<Host>> {
     let config_dir = env_text("DOCKER_CONFIG")
         .map(PathBuf::from)
         .or_else(|| env_text("HOME").map(|home| Path::new(&home).join(".docker")));
-    let Some(dir) = config_dir else { return Ok(None) };
+    let Some(dir) = config_dir else {
+        return Ok(None);
+    };
     let name = env_text("DOCKER_CONTEXT").or_else(|| {
         let config = read_json(&dir.join("config.json"))?;
         Some(config.get("currentContext")?.as_str()?.to_owned())
     });
-    let Some(name) = name.filter(|name| !name.is_empty() && name != "default") else { return Ok(None) };
-    let digest = Sha256::digest(name.as_bytes()).iter().fold(String::new(), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    });
+    let Some(name) = name.filter(|name| !name.is_empty() && name != "default") else {
+        return Ok(None);
+    };
+    let digest = Sha256::digest(name.as_bytes())
+        .iter()
+        .fold(String::new(), |mut hex, byte| {
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        });
     let meta = dir.join("contexts/meta").join(digest).join("meta.json");
     let host = read_json(&meta).and_then(|meta| {
-        Some(meta.get("Endpoints")?.get("docker")?.get("Host")?.as_str()?.to_owned())
+        Some(
+            meta.get("Endpoints")?
+                .get("docker")?
+                .get("Host")?
+                .as_str()?
+                .to_owned(),
+        )
     });
     let missing = || {
         Error::new(
@@ -138,12 +156,22 @@ mod tests {
 
     #[test]
     fn only_unix_sockets_are_hosts() {
-        assert_eq!(Host::parse("unix:///run/x.sock").unwrap().socket(), Path::new("/run/x.sock"));
-        assert_eq!(Host::parse("/run/x.sock").unwrap().socket(), Path::new("/run/x.sock"));
+        assert_eq!(
+            Host::parse("unix:///run/x.sock").unwrap().socket(),
+            Path::new("/run/x.sock")
+        );
+        assert_eq!(
+            Host::parse("/run/x.sock").unwrap().socket(),
+            Path::new("/run/x.sock")
+        );
         let error = Host::parse("tcp://1.2.3.4:2375").unwrap_err();
         assert!(error.to_string().contains("ssh -nNT -L"), "{error}");
         for text in ["", "docker.sock", "unix://", "unix://x", "ssh://h"] {
-            assert_eq!(Host::parse(text).unwrap_err().code(), Code::Configuration, "{text}");
+            assert_eq!(
+                Host::parse(text).unwrap_err().code(),
+                Code::Configuration,
+                "{text}"
+            );
         }
     }
 }

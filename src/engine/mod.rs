@@ -18,13 +18,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 pub use chunks::Chunk;
+pub use container::ContainerId;
 pub use container::archive::ArchiveStream;
 pub use container::attach::{AttachOptions, Attached, Input, Output};
 pub use container::list::ListOptions;
 pub use container::logs::{LogStream, LogsOptions};
 pub use container::remove::RemoveOptions;
 pub use container::wait::Waiting;
-pub use container::ContainerId;
 pub use host::Host;
 pub use system::events::EventStream;
 pub use system::ping::Ping;
@@ -54,7 +54,10 @@ pub struct Timeouts {
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Self { ask: Duration::from_secs(10), act: Duration::from_secs(30) }
+        Self {
+            ask: Duration::from_secs(10),
+            act: Duration::from_secs(30),
+        }
     }
 }
 
@@ -113,10 +116,17 @@ impl Engine {
             clock: (0, Instant::now()),
             network_fast_path: AtomicBool::new(true),
         };
-        let asking = Self { shared: Arc::new(shared) };
+        let asking = Self {
+            shared: Arc::new(shared),
+        };
         let ping = asking.ping().await?;
         shared = Arc::into_inner(asking.shared).ok_or_else(|| {
-            Error::new(Code::EngineUnavailable, Kind::Protocol, "connect", "the first question did not end")
+            Error::new(
+                Code::EngineUnavailable,
+                Kind::Protocol,
+                "connect",
+                "the first question did not end",
+            )
         })?;
         shared.version = ApiVersion::negotiate(ping.api_version).ok_or_else(|| {
             Error::new(
@@ -134,7 +144,9 @@ impl Engine {
         shared.kind = ping.kind;
         shared.server = ping.server;
         shared.clock = (ping.date, Instant::now());
-        let engine = Self { shared: Arc::new(shared) };
+        let engine = Self {
+            shared: Arc::new(shared),
+        };
         tracing::debug!(server = engine.server(), api = %engine.api_version(), "connected");
         Ok(engine)
     }
@@ -179,7 +191,9 @@ impl Engine {
     }
 
     pub(crate) fn refuse_network_fast_path(&self) {
-        self.shared.network_fast_path.store(false, Ordering::Relaxed);
+        self.shared
+            .network_fast_path
+            .store(false, Ordering::Relaxed);
     }
 
     pub(crate) fn transport(&self) -> &Transport {

@@ -40,9 +40,24 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    pub(crate) fn new(operation: &'static str, code: Code, method: Method, target: Target, timeout: Duration) -> Self {
+    pub(crate) fn new(
+        operation: &'static str,
+        code: Code,
+        method: Method,
+        target: Target,
+        timeout: Duration,
+    ) -> Self {
         let idempotent = method == Method::GET || method == Method::HEAD;
-        Self { operation, code, subject: None, method, target, timeout, idempotent, json: None }
+        Self {
+            operation,
+            code,
+            subject: None,
+            method,
+            target,
+            timeout,
+            idempotent,
+            json: None,
+        }
     }
 
     pub(crate) fn on(mut self, subject: &str) -> Self {
@@ -56,8 +71,10 @@ impl Call {
     }
 
     pub(crate) fn json(mut self, body: &impl Serialize) -> Result<Self> {
-        let body = serde_json::to_vec(body)
-            .map_err(|error| self.error(Kind::Invalid, "the request cannot be written").because(error))?;
+        let body = serde_json::to_vec(body).map_err(|error| {
+            self.error(Kind::Invalid, "the request cannot be written")
+                .because(error)
+        })?;
         self.json = Some(body);
         Ok(self)
     }
@@ -71,7 +88,10 @@ impl Call {
     }
 
     pub(crate) fn timed_out(&self) -> Error {
-        self.error(Kind::Timeout, format!("the engine did not answer within {:?}", self.timeout))
+        self.error(
+            Kind::Timeout,
+            format!("the engine did not answer within {:?}", self.timeout),
+        )
     }
 
     fn request(&self, upgrade: bool, body: Option<Body>) -> Result<Request<Body>> {
@@ -79,9 +99,14 @@ impl Call {
             .method(self.method.clone())
             .uri(self.target.as_str())
             .header(header::HOST, "acode-rt")
-            .header(header::USER_AGENT, concat!("acode-rt/", env!("CARGO_PKG_VERSION")));
+            .header(
+                header::USER_AGENT,
+                concat!("acode-rt/", env!("CARGO_PKG_VERSION")),
+            );
         if upgrade {
-            request = request.header(header::CONNECTION, "Upgrade").header(header::UPGRADE, "tcp");
+            request = request
+                .header(header::CONNECTION, "Upgrade")
+                .header(header::UPGRADE, "tcp");
         }
         let body = match (&self.json, body) {
             (_, Some(stream)) => {
@@ -94,14 +119,18 @@ impl Call {
             }
             (None, None) => full(Bytes::new()),
         };
-        request
-            .body(body)
-            .map_err(|error| self.error(Kind::Invalid, "the request cannot be written").because(error))
+        request.body(body).map_err(|error| {
+            self.error(Kind::Invalid, "the request cannot be written")
+                .because(error)
+        })
     }
 
     fn hyper_error(&self, error: hyper::Error) -> Error {
         let (kind, message) = if error.is_parse() {
-            (Kind::Protocol, "the answer is not HTTP as the engine speaks it")
+            (
+                Kind::Protocol,
+                "the answer is not HTTP as the engine speaks it",
+            )
         } else if error.is_user() || error.is_body_write_aborted() {
             (Kind::Io, "the request's body could not be read")
         } else {
@@ -111,18 +140,27 @@ impl Call {
     }
 
     fn body_error(&self, error: Box<dyn std::error::Error + Send + Sync>) -> Error {
-        let kind = if error.is::<http_body_util::LengthLimitError>() { Kind::Protocol } else { Kind::Cut };
-        self.error(kind, "the answer's body is cut or too long").because(error)
+        let kind = if error.is::<http_body_util::LengthLimitError>() {
+            Kind::Protocol
+        } else {
+            Kind::Cut
+        };
+        self.error(kind, "the answer's body is cut or too long")
+            .because(error)
     }
 }
 
 /// What `future` gives, or the call's own timeout: for what follows behind the head of an answer.
 pub(crate) async fn within<T>(call: &Call, future: impl Future<Output = T>) -> Result<T> {
-    tokio::time::timeout(call.timeout, future).await.map_err(|_| call.timed_out())
+    tokio::time::timeout(call.timeout, future)
+        .await
+        .map_err(|_| call.timed_out())
 }
 
 pub(crate) fn full(bytes: Bytes) -> Body {
-    Full::new(bytes).map_err(|never| match never {}).boxed_unsync()
+    Full::new(bytes)
+        .map_err(|never| match never {})
+        .boxed_unsync()
 }
 
 /// A whole answer.
@@ -137,8 +175,13 @@ impl Reply {
     /// The body as JSON, when the status is one of `expected`.
     pub(crate) fn json<T: DeserializeOwned>(&self, call: &Call, expected: &[u16]) -> Result<T> {
         self.expect(call, expected)?;
-        serde_json::from_slice(&self.body)
-            .map_err(|error| call.error(Kind::Protocol, "the answer is not the JSON that was expected").because(error))
+        serde_json::from_slice(&self.body).map_err(|error| {
+            call.error(
+                Kind::Protocol,
+                "the answer is not the JSON that was expected",
+            )
+            .because(error)
+        })
     }
 
     /// Any other status than one of `expected` is the error that the engine describes.
@@ -156,8 +199,10 @@ fn refusal(call: &Call, status: StatusCode, body: &[u8]) -> Error {
     struct Message {
         message: String,
     }
-    let text = serde_json::from_slice::<Message>(body)
-        .map_or_else(|_| String::from_utf8_lossy(body).into_owned(), |m| m.message);
+    let text = serde_json::from_slice::<Message>(body).map_or_else(
+        |_| String::from_utf8_lossy(body).into_owned(),
+        |m| m.message,
+    );
     let said = match text.trim() {
         "" => format!("the engine answered {status}"),
         text => format!("the engine answered {status}: {}", shown(text)),
@@ -200,44 +245,80 @@ impl Engine {
         let (mut connection, response) = self.send(call, call.request(false, None)?, true).await?;
         let (head, body) = response.into_parts();
         check_framing(call, &head.headers)?;
-        let cap = if head.status.is_success() { MAX_BODY } else { MAX_ERROR_BODY };
-        let body = Limited::new(body, cap).collect().await.map_err(|e| call.body_error(e))?.to_bytes();
+        let cap = if head.status.is_success() {
+            MAX_BODY
+        } else {
+            MAX_ERROR_BODY
+        };
+        let body = Limited::new(body, cap)
+            .collect()
+            .await
+            .map_err(|e| call.body_error(e))?
+            .to_bytes();
         if connection.ready().await.is_ok() {
             self.transport().keep(connection);
         }
-        Ok(Reply { status: head.status, headers: head.headers, body })
+        Ok(Reply {
+            status: head.status,
+            headers: head.headers,
+            body,
+        })
     }
 
     /// Makes a call whose answer is a stream, on a connection of its own that ends with it.
-    pub(crate) async fn stream(&self, call: &Call, body: Option<Body>) -> Result<(Connection, Response<Incoming>)> {
+    pub(crate) async fn stream(
+        &self,
+        call: &Call,
+        body: Option<Body>,
+    ) -> Result<(Connection, Response<Incoming>)> {
         let answered = Box::pin(async {
             let (connection, response) = self.send(call, call.request(false, body)?, false).await?;
             check_framing(call, response.headers())?;
-            self.or_refusal(call, response).await.map(|response| (connection, response))
+            self.or_refusal(call, response)
+                .await
+                .map(|response| (connection, response))
         });
-        tokio::time::timeout(call.timeout, answered).await.map_err(|_| call.timed_out())?
+        tokio::time::timeout(call.timeout, answered)
+            .await
+            .map_err(|_| call.timed_out())?
     }
 
     /// Makes a call that turns its connection into a plain stream.
     pub(crate) async fn upgrade(&self, call: &Call) -> Result<hyper::upgrade::Upgraded> {
         let answered = Box::pin(async {
-            let (_connection, mut response) = self.send(call, call.request(true, None)?, false).await?;
+            let (_connection, mut response) =
+                self.send(call, call.request(true, None)?, false).await?;
             if response.status() != StatusCode::SWITCHING_PROTOCOLS {
                 let status = response.status();
                 self.or_refusal(call, response).await?;
-                return Err(call.error(Kind::Protocol, format!("the engine answered {status} and did not upgrade")));
+                return Err(call.error(
+                    Kind::Protocol,
+                    format!("the engine answered {status} and did not upgrade"),
+                ));
             }
-            hyper::upgrade::on(&mut response).await.map_err(|error| call.hyper_error(error))
+            hyper::upgrade::on(&mut response)
+                .await
+                .map_err(|error| call.hyper_error(error))
         });
-        tokio::time::timeout(call.timeout, answered).await.map_err(|_| call.timed_out())?
+        tokio::time::timeout(call.timeout, answered)
+            .await
+            .map_err(|_| call.timed_out())?
     }
 
-    async fn or_refusal(&self, call: &Call, response: Response<Incoming>) -> Result<Response<Incoming>> {
+    async fn or_refusal(
+        &self,
+        call: &Call,
+        response: Response<Incoming>,
+    ) -> Result<Response<Incoming>> {
         if response.status().is_success() {
             return Ok(response);
         }
         let status = response.status();
-        Err(refusal(call, status, &error_text(response.into_body()).await))
+        Err(refusal(
+            call,
+            status,
+            &error_text(response.into_body()).await,
+        ))
     }
 
     async fn send(
@@ -283,7 +364,9 @@ async fn error_text(mut body: Incoming) -> Vec<u8> {
 
 /// An answer that frames its body in two ways can be read in two ways.
 fn check_framing(call: &Call, headers: &header::HeaderMap) -> Result<()> {
-    if headers.contains_key(header::TRANSFER_ENCODING) && headers.contains_key(header::CONTENT_LENGTH) {
+    if headers.contains_key(header::TRANSFER_ENCODING)
+        && headers.contains_key(header::CONTENT_LENGTH)
+    {
         return Err(call.error(Kind::Protocol, "the answer has both a length and chunks"));
     }
     Ok(())

@@ -19,7 +19,11 @@ struct Reading<R> {
 
 /// `reader` as a chunked request body.
 pub(crate) fn stream_body(reader: impl AsyncRead + Send + 'static) -> Body {
-    Reading { reader: Box::pin(reader), buffer: vec![0; CHUNK] }.boxed_unsync()
+    Reading {
+        reader: Box::pin(reader),
+        buffer: vec![0; CHUNK],
+    }
+    .boxed_unsync()
 }
 
 impl<R: AsyncRead> hyper::body::Body for Reading<R> {
@@ -32,10 +36,12 @@ impl<R: AsyncRead> hyper::body::Body for Reading<R> {
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         let this = self.get_mut();
         let mut buffer = ReadBuf::new(&mut this.buffer);
-        Poll::Ready(match ready!(this.reader.as_mut().poll_read(cx, &mut buffer)) {
-            Err(error) => Some(Err(error)),
-            Ok(()) if buffer.filled().is_empty() => None,
-            Ok(()) => Some(Ok(Frame::data(Bytes::copy_from_slice(buffer.filled())))),
-        })
+        Poll::Ready(
+            match ready!(this.reader.as_mut().poll_read(cx, &mut buffer)) {
+                Err(error) => Some(Err(error)),
+                Ok(()) if buffer.filled().is_empty() => None,
+                Ok(()) => Some(Ok(Frame::data(Bytes::copy_from_slice(buffer.filled())))),
+            },
+        )
     }
 }

@@ -53,7 +53,11 @@ impl Transport {
             )));
         }
         let uri = Uri::from(hyperlocal::Uri::new(socket, "/"));
-        Ok(Self { socket: socket.to_owned(), uri, idle: Mutex::default() })
+        Ok(Self {
+            socket: socket.to_owned(),
+            uri,
+            idle: Mutex::default(),
+        })
     }
 
     pub(crate) fn socket(&self) -> &Path {
@@ -91,9 +95,14 @@ impl Transport {
             .handshake(stream)
             .await
             .map_err(|error| {
-                Error::new(Code::EngineUnavailable, Kind::Unreachable, "connect", "no HTTP on the socket")
-                    .on(self.socket.display().to_string())
-                    .because(error)
+                Error::new(
+                    Code::EngineUnavailable,
+                    Kind::Unreachable,
+                    "connect",
+                    "no HTTP on the socket",
+                )
+                .on(self.socket.display().to_string())
+                .because(error)
             })?;
         // An error of the connection is also the error of the request on it.
         tokio::spawn(async move {
@@ -110,9 +119,11 @@ impl Transport {
                 Kind::Unreachable,
                 "there is no such socket; the engine is not running or listens elsewhere",
             ),
-            (io::ErrorKind::PermissionDenied, _) => {
-                (Code::Permission, Kind::Permission, "this user may not use the engine's socket")
-            }
+            (io::ErrorKind::PermissionDenied, _) => (
+                Code::Permission,
+                Kind::Permission,
+                "this user may not use the engine's socket",
+            ),
             (_, Ok(false)) => (
                 Code::EngineUnavailable,
                 Kind::Unreachable,
@@ -123,9 +134,15 @@ impl Transport {
                 Kind::Unreachable,
                 "nobody listens on the socket: the engine has stopped and left it behind",
             ),
-            _ => (Code::EngineUnavailable, Kind::Unreachable, "the socket cannot be opened"),
+            _ => (
+                Code::EngineUnavailable,
+                Kind::Unreachable,
+                "the socket cannot be opened",
+            ),
         };
-        Error::new(code, kind, "connect", message).on(self.socket.display().to_string()).because(error)
+        Error::new(code, kind, "connect", message)
+            .on(self.socket.display().to_string())
+            .because(error)
     }
 }
 
@@ -134,8 +151,11 @@ pub(crate) async fn send(
     connection: &mut Connection,
     request: Request<Body>,
 ) -> Result<Response<Incoming>, (hyper::Error, Option<Request<Body>>)> {
-    connection.try_send_request(request).await.map_err(|mut error| {
-        let request = error.take_message();
-        (error.into_error(), request)
-    })
+    connection
+        .try_send_request(request)
+        .await
+        .map_err(|mut error| {
+            let request = error.take_message();
+            (error.into_error(), request)
+        })
 }

@@ -62,7 +62,10 @@ pub struct HostConfig {
     #[serde(deserialize_with = "null_default")]
     pub cap_drop: Vec<String>,
     /// Capabilities to add.
-    #[serde(deserialize_with = "null_default", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        deserialize_with = "null_default",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub cap_add: Vec<String>,
     /// `no-new-privileges` and the like.
     #[serde(deserialize_with = "null_default")]
@@ -86,31 +89,54 @@ pub struct HostConfig {
     #[serde(deserialize_with = "null_default")]
     pub tmpfs: BTreeMap<String, String>,
     /// Binds.
-    #[serde(deserialize_with = "null_default", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        deserialize_with = "null_default",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub mounts: Vec<Mount>,
     /// Where the engine keeps the task's output.
     pub log_config: LogConfig,
     /// Resource limits of `setrlimit`.
-    #[serde(deserialize_with = "null_default", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        deserialize_with = "null_default",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub ulimits: Vec<Ulimit>,
     /// Relative block-IO weight, 10 to 1000; 0 is unset.
     #[serde(skip_serializing_if = "is_zero")]
     pub blkio_weight: u16,
     /// Bytes per second.
-    #[serde(deserialize_with = "null_default", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        deserialize_with = "null_default",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub blkio_device_read_bps: Vec<ThrottleDevice>,
     /// Bytes per second.
-    #[serde(deserialize_with = "null_default", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        deserialize_with = "null_default",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub blkio_device_write_bps: Vec<ThrottleDevice>,
     /// Operations per second.
-    #[serde(rename = "BlkioDeviceReadIOps", deserialize_with = "null_default", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        rename = "BlkioDeviceReadIOps",
+        deserialize_with = "null_default",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub blkio_device_read_iops: Vec<ThrottleDevice>,
     /// Operations per second.
-    #[serde(rename = "BlkioDeviceWriteIOps", deserialize_with = "null_default", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        rename = "BlkioDeviceWriteIOps",
+        deserialize_with = "null_default",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub blkio_device_write_iops: Vec<ThrottleDevice>,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde calls it with a reference"
+)]
 fn is_zero(weight: &u16) -> bool {
     *weight == 0
 }

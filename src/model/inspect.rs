@@ -112,6 +112,8 @@ pub struct Listed {
 impl Listed {
     /// The first name, without its slash.
     pub fn name(&self) -> &str {
-        self.names.first().map_or("", |name| name.trim_start_matches('/'))
+        self.names
+            .first()
+            .map_or("", |name| name.trim_start_matches('/'))
     }
 }

@@ -5,9 +5,7 @@ mod create;
 mod inspect;
 mod system;
 
-pub use create::{
-    CreateBody, Created, HostConfig, LogConfig, Mount, ThrottleDevice, Ulimit,
-};
+pub use create::{CreateBody, Created, HostConfig, LogConfig, Mount, ThrottleDevice, Ulimit};
 pub use inspect::{ContainerConfig, Inspect, Listed, State};
 pub use system::{Event, EventActor, ImageConfig, ImageInspect, ImageListed, Info, Version};
 

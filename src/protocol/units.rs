@@ -83,7 +83,9 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
 /// A sentence that says what would be right.
 pub fn parse_cpus(text: &str) -> Result<u64, String> {
     match split_number(text) {
-        Some((number, "")) => scale(number, 1_000_000_000).filter(|n| *n <= i64::MAX.unsigned_abs()),
+        Some((number, "")) => {
+            scale(number, 1_000_000_000).filter(|n| *n <= i64::MAX.unsigned_abs())
+        }
         _ => None,
     }
     .ok_or_else(|| {

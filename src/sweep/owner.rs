@@ -36,14 +36,20 @@ pub fn current() -> Option<Owner> {
 
 /// Looks whether `owner` lives, as `observer` (from [`current`]) sees it.
 pub fn look(owner: Option<&Owner>, observer: Option<&Owner>) -> OwnerState {
-    let (Some(owner), Some(observer)) = (owner, observer) else { return OwnerState::Unknown };
+    let (Some(owner), Some(observer)) = (owner, observer) else {
+        return OwnerState::Unknown;
+    };
     if owner.boot != observer.boot {
         return OwnerState::OtherBoot;
     }
-    if (owner.pid_namespace, owner.time_namespace) != (observer.pid_namespace, observer.time_namespace) {
+    if (owner.pid_namespace, owner.time_namespace)
+        != (observer.pid_namespace, observer.time_namespace)
+    {
         return OwnerState::Unknown;
     }
-    let Ok(pid) = i32::try_from(owner.pid) else { return OwnerState::Unknown };
+    let Ok(pid) = i32::try_from(owner.pid) else {
+        return OwnerState::Unknown;
+    };
     if kill(Pid::from_raw(pid), None) == Err(Errno::ESRCH) {
         return OwnerState::Gone;
     }
@@ -61,13 +67,20 @@ fn boot_id() -> Option<String> {
 }
 
 fn namespace(kind: &str) -> Option<u64> {
-    fs::metadata(format!("/proc/self/ns/{kind}")).ok().map(|meta| meta.ino())
+    fs::metadata(format!("/proc/self/ns/{kind}"))
+        .ok()
+        .map(|meta| meta.ino())
 }
 
 /// Field 22 of `/proc/PID/stat`, counted behind the name, which may contain anything.
 fn start_time(pid: u32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
+    stat.rsplit_once(')')?
+        .1
+        .split_whitespace()
+        .nth(19)?
+        .parse()
+        .ok()
 }
 
 #[cfg(test)]
@@ -78,7 +91,10 @@ mod tests {
     fn this_process_is_alive_and_a_reused_pid_is_not_it() {
         let me = current().unwrap();
         assert_eq!(look(Some(&me), Some(&me)), OwnerState::Alive);
-        let earlier = Owner { start: me.start - 1, ..me.clone() };
+        let earlier = Owner {
+            start: me.start - 1,
+            ..me.clone()
+        };
         assert_eq!(look(Some(&earlier), Some(&me)), OwnerState::Gone);
     }
 
@@ -87,18 +103,30 @@ mod tests {
         let me = current().unwrap();
         let mut child = std::process::Command::new("true").spawn().unwrap();
         child.wait().unwrap();
-        let gone = Owner { pid: child.id(), ..me.clone() };
+        let gone = Owner {
+            pid: child.id(),
+            ..me.clone()
+        };
         assert_eq!(look(Some(&gone), Some(&me)), OwnerState::Gone);
     }
 
     #[test]
     fn what_cannot_be_compared_is_unknown() {
         let me = current().unwrap();
-        let elsewhere = Owner { pid_namespace: 1, ..me.clone() };
+        let elsewhere = Owner {
+            pid_namespace: 1,
+            ..me.clone()
+        };
         assert_eq!(look(Some(&elsewhere), Some(&me)), OwnerState::Unknown);
-        let shifted = Owner { time_namespace: 1, ..me.clone() };
+        let shifted = Owner {
+            time_namespace: 1,
+            ..me.clone()
+        };
         assert_eq!(look(Some(&shifted), Some(&me)), OwnerState::Unknown);
-        let rebooted = Owner { boot: "0".repeat(32), ..me.clone() };
+        let rebooted = Owner {
+            boot: "0".repeat(32),
+            ..me.clone()
+        };
         assert_eq!(look(Some(&rebooted), Some(&me)), OwnerState::OtherBoot);
         assert_eq!(look(None, Some(&me)), OwnerState::Unknown);
         assert_eq!(look(Some(&me), None), OwnerState::Unknown);

@@ -30,12 +30,16 @@ pub fn decide(labels: &TaskLabels, running: bool, owner: OwnerState, now: u64) -
     }
     match owner {
         OwnerState::Gone => Remove("its owner is gone"),
-        OwnerState::OtherBoot if running => Keep("its owner is of another boot or machine, and it runs"),
+        OwnerState::OtherBoot if running => {
+            Keep("its owner is of another boot or machine, and it runs")
+        }
         OwnerState::OtherBoot if labels.created > 0 && past(labels.created) => {
             Remove("its owner is of another boot, and it does not run")
         }
         OwnerState::OtherBoot => Keep("its owner is of another boot or machine, and it is young"),
-        OwnerState::Alive | OwnerState::Unknown => Keep("whether its owner lives cannot be told from here"),
+        OwnerState::Alive | OwnerState::Unknown => {
+            Keep("whether its owner lives cannot be told from here")
+        }
     }
 }
 
@@ -64,7 +68,11 @@ mod tests {
     #[test]
     fn a_living_owner_protects_whatever_the_clock_says() {
         for ephemeral in [true, false] {
-            assert!(!removed(&labels(ephemeral, 1, Some(1)), false, OwnerState::Alive));
+            assert!(!removed(
+                &labels(ephemeral, 1, Some(1)),
+                false,
+                OwnerState::Alive
+            ));
         }
     }
 
@@ -77,14 +85,32 @@ mod tests {
         let old = labels(true, NOW - GRACE - 1, Some(NOW + 9));
         assert!(removed(&old, false, OwnerState::OtherBoot));
         assert!(!removed(&old, true, OwnerState::OtherBoot));
-        assert!(!removed(&labels(true, 0, None), false, OwnerState::OtherBoot), "no time of making");
+        assert!(
+            !removed(&labels(true, 0, None), false, OwnerState::OtherBoot),
+            "no time of making"
+        );
     }
 
     #[test]
     fn kept_containers_go_at_their_deadline_only() {
-        assert!(!removed(&labels(false, 1, Some(NOW)), false, OwnerState::Gone));
-        assert!(removed(&labels(false, 1, Some(NOW - GRACE - 1)), false, OwnerState::Gone));
-        assert!(removed(&labels(true, 1, Some(NOW - GRACE - 1)), true, OwnerState::Unknown));
-        assert!(!removed(&labels(true, 1, Some(u64::MAX)), true, OwnerState::Unknown), "no overflow");
+        assert!(!removed(
+            &labels(false, 1, Some(NOW)),
+            false,
+            OwnerState::Gone
+        ));
+        assert!(removed(
+            &labels(false, 1, Some(NOW - GRACE - 1)),
+            false,
+            OwnerState::Gone
+        ));
+        assert!(removed(
+            &labels(true, 1, Some(NOW - GRACE - 1)),
+            true,
+            OwnerState::Unknown
+        ));
+        assert!(
+            !removed(&labels(true, 1, Some(u64::MAX)), true, OwnerState::Unknown),
+            "no overflow"
+        );
     }
 }

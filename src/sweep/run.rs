@@ -59,17 +59,26 @@ pub struct Entry {
 /// # Errors
 /// `ACODE-CTN-010` when the containers cannot be listed.
 pub async fn sweep(engine: &Engine, options: &Sweep) -> Result<Vec<Entry>> {
-    let ours = owned_containers(engine).await.map_err(|error| error.with_code(Code::CleanupFailed))?;
+    let ours = owned_containers(engine)
+        .await
+        .map_err(|error| error.with_code(Code::CleanupFailed))?;
     let observer = owner::current();
     let mut entries = Vec::new();
     for (container, labels) in ours {
-        if options.session.as_ref().is_some_and(|session| *session != labels.session) {
+        if options
+            .session
+            .as_ref()
+            .is_some_and(|session| *session != labels.session)
+        {
             continue;
         }
         let decision = if options.session.is_some() {
             Decision::Remove("its session is cleaned up")
         } else {
-            let running = !matches!(container.state.as_str(), "created" | "exited" | "dead" | "stopped");
+            let running = !matches!(
+                container.state.as_str(),
+                "created" | "exited" | "dead" | "stopped"
+            );
             let state = owner::look(labels.owner.as_ref(), observer.as_ref());
             decide(&labels, running, state, engine.now())
         };
@@ -97,7 +106,9 @@ pub async fn sweep(engine: &Engine, options: &Sweep) -> Result<Vec<Entry>> {
 }
 
 async fn remove_orphans(engine: &Engine, entries: &mut [Entry], timeout: Duration) {
-    let orphans: Vec<usize> = (0..entries.len()).filter(|index| entries[*index].orphan).collect();
+    let orphans: Vec<usize> = (0..entries.len())
+        .filter(|index| entries[*index].orphan)
+        .collect();
     if !orphans.is_empty() {
         tracing::warn!(count = orphans.len(), "found orphaned containers");
     }
@@ -105,7 +116,12 @@ async fn remove_orphans(engine: &Engine, entries: &mut [Entry], timeout: Duratio
         let mut removals = JoinSet::new();
         for index in group.iter().copied() {
             let (engine, id) = (engine.clone(), entries[index].id.clone());
-            let Entry { name, session, operation, .. } = &entries[index];
+            let Entry {
+                name,
+                session,
+                operation,
+                ..
+            } = &entries[index];
             tracing::warn!(operation, name, session, "removing orphan");
             removals.spawn(async move { (index, remove_confirmed(&engine, &id, timeout).await) });
         }
@@ -144,7 +160,9 @@ pub async fn owned_containers(engine: &Engine) -> Result<Vec<(Listed, TaskLabels
 /// # Errors
 /// `ACODE-CTN-014`.
 pub async fn image_labels(engine: &Engine, id: &str) -> Result<Labels> {
-    let Ok(image) = ImageRef::parse(id) else { return Ok(Labels::new()) };
+    let Ok(image) = ImageRef::parse(id) else {
+        return Ok(Labels::new());
+    };
     match engine.image_inspect(&image).await {
         Ok(image) => Ok(image.config.labels),
         Err(error) if error.is_not_found() => Ok(Labels::new()),

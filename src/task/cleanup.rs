@@ -21,7 +21,10 @@ pub async fn remove_confirmed(engine: &Engine, container: &str, timeout: Duratio
     let mut failures = 0;
     loop {
         let attempt = async {
-            match engine.container_remove(container, RemoveOptions { force: true }).await {
+            match engine
+                .container_remove(container, RemoveOptions { force: true })
+                .await
+            {
                 Ok(_) => {}
                 // Somebody else is removing it.
                 Err(error) if error.is_conflict() => {}
@@ -35,8 +38,13 @@ pub async fn remove_confirmed(engine: &Engine, container: &str, timeout: Duratio
         };
         let last = match tokio::time::timeout_at(deadline, attempt).await {
             Ok(Ok(true)) => return Ok(()),
-            Ok(Ok(false)) => Error::new(Code::RemoveFailed, Kind::Timeout, "remove", "it is still there")
-                .on(container),
+            Ok(Ok(false)) => Error::new(
+                Code::RemoveFailed,
+                Kind::Timeout,
+                "remove",
+                "it is still there",
+            )
+            .on(container),
             Ok(Err(error)) => {
                 failures += 1;
                 error.with_code(Code::RemoveFailed)

@@ -7,7 +7,9 @@ use super::cleanup::remove_confirmed;
 use super::limits::HostCapacity;
 use super::plan::Plan;
 use super::spec::TaskSpec;
-use crate::engine::{AttachOptions, Attached, ContainerId, Engine, EngineKind, LogStream, LogsOptions, Waiting};
+use crate::engine::{
+    AttachOptions, Attached, ContainerId, Engine, EngineKind, LogStream, LogsOptions, Waiting,
+};
 use crate::error::{Code, Error, Kind, Result};
 use crate::model::Inspect;
 use crate::protocol::labels::{OPERATION, TaskLabels};
@@ -99,8 +101,13 @@ impl TaskContainer {
             let error = match engine.container_create(&plan.name, &plan.body).await {
                 Ok((id, warnings)) => {
                     tracing::debug!(operation = plan.operation, id = id.as_str(), "created");
-                    plan.warnings.extend(warnings.iter().map(|warning| crate::error::shown(warning)));
-                    return Ok(Self { engine: engine.clone(), id, plan });
+                    plan.warnings
+                        .extend(warnings.iter().map(|warning| crate::error::shown(warning)));
+                    return Ok(Self {
+                        engine: engine.clone(),
+                        id,
+                        plan,
+                    });
                 }
                 Err(error) => error.with_operation_id(&plan.operation),
             };
@@ -133,21 +140,41 @@ impl TaskContainer {
     /// `ACODE-CTN-007` when the engine ignored a limit or protection that was not accepted by name; `ACODE-CTN-014`.
     pub async fn subscribe(&self) -> Result<Subscribed> {
         let id = self.id.as_str();
-        let options = AttachOptions { stdin: self.plan.body.open_stdin };
+        let options = AttachOptions {
+            stdin: self.plan.body.open_stdin,
+        };
         let (attached, waiting, inspect) = tokio::try_join!(
             self.engine.container_attach(id, options),
             self.engine.container_wait(id),
             self.engine.container_inspect(id),
         )?;
-        let (ignored, refused): (Vec<_>, Vec<_>) = compare(&self.plan.body, &inspect, self.engine.kind())
-            .into_iter()
-            .partition(|ignored| self.plan.spec.accept_ignored.iter().any(|name| name == ignored.name));
+        let (ignored, refused): (Vec<_>, Vec<_>) =
+            compare(&self.plan.body, &inspect, self.engine.kind())
+                .into_iter()
+                .partition(|ignored| {
+                    self.plan
+                        .spec
+                        .accept_ignored
+                        .iter()
+                        .any(|name| name == ignored.name)
+                });
         if refused.is_empty() {
-            return Ok(Subscribed { attached, waiting, ignored });
+            return Ok(Subscribed {
+                attached,
+                waiting,
+                ignored,
+            });
         }
         let list: Vec<String> = refused
             .iter()
-            .map(|i| format!("{} (asked for {}, applied {})", i.name, i.asked, crate::error::shown(&i.applied)))
+            .map(|i| {
+                format!(
+                    "{} (asked for {}, applied {})",
+                    i.name,
+                    i.asked,
+                    crate::error::shown(&i.applied)
+                )
+            })
             .collect();
         Err(Error::new(
             Code::LimitInvalid,
@@ -165,7 +192,10 @@ impl TaskContainer {
     /// `ACODE-CTN-002`; the container is still there.
     pub async fn start(&self) -> Result<()> {
         tracing::info!(operation = self.plan.operation, name = %self.plan.name, "starting");
-        self.engine.container_start(self.id.as_str()).await.map_err(|e| self.mine(e))
+        self.engine
+            .container_start(self.id.as_str())
+            .await
+            .map_err(|e| self.mine(e))
     }
 
     /// Stops it (FR-020A-04): TERM, KILL after `grace`. One that has stopped already is no error.
@@ -174,7 +204,10 @@ impl TaskContainer {
     /// `ACODE-CTN-003`.
     pub async fn stop(&self, grace: Duration) -> Result<()> {
         tracing::info!(operation = self.plan.operation, name = %self.plan.name, ?grace, "stopping");
-        self.engine.container_stop(self.id.as_str(), grace).await.map_err(|e| self.mine(e))
+        self.engine
+            .container_stop(self.id.as_str(), grace)
+            .await
+            .map_err(|e| self.mine(e))
     }
 
     /// Removes it by force, in any state, and confirms that it is gone (FR-020A-05, FR-020A-11, FR-020A-12).
@@ -183,9 +216,13 @@ impl TaskContainer {
     /// `ACODE-CTN-004`.
     pub async fn remove(&self) -> Result<()> {
         tracing::debug!(operation = self.plan.operation, name = %self.plan.name, "removing");
-        remove_confirmed(&self.engine, self.id.as_str(), self.plan.spec.cleanup_timeout)
-            .await
-            .map_err(|e| self.mine(e))
+        remove_confirmed(
+            &self.engine,
+            self.id.as_str(),
+            self.plan.spec.cleanup_timeout,
+        )
+        .await
+        .map_err(|e| self.mine(e))
     }
 
     /// What it is doing (FR-020A-06).
@@ -205,7 +242,10 @@ impl TaskContainer {
     /// # Errors
     /// `ACODE-CTN-014`.
     pub async fn logs(&self, options: &LogsOptions) -> Result<LogStream> {
-        self.engine.container_logs(self.id.as_str(), options).await.map_err(|e| self.mine(e))
+        self.engine
+            .container_logs(self.id.as_str(), options)
+            .await
+            .map_err(|e| self.mine(e))
     }
 
     /// Its id (FR-020A-14).
@@ -228,7 +268,9 @@ impl TaskContainer {
     }
 
     pub(super) fn mine(&self, error: Error) -> Error {
-        error.on(self.plan.name.as_str()).with_operation_id(&self.plan.operation)
+        error
+            .on(self.plan.name.as_str())
+            .with_operation_id(&self.plan.operation)
     }
 }
 
@@ -252,7 +294,10 @@ async fn adapt(engine: &Engine, plan: &mut Plan) -> Result<bool> {
         return Ok(true);
     }
     if plan.spec.limits.nano_cpus.is_none() {
-        let host = HostCapacity { cpus: engine.info().await?.ncpu, memory: 0 };
+        let host = HostCapacity {
+            cpus: engine.info().await?.ncpu,
+            memory: 0,
+        };
         let (limits, _) = plan.spec.limits.resolve(host)?;
         if limits.nano_cpus < plan.limits.nano_cpus {
             plan.limits.nano_cpus = limits.nano_cpus;
@@ -281,7 +326,9 @@ async fn holder(engine: &Engine, plan: &Plan) -> Result<Holder> {
             }
             Ok(inspect) => return judge(engine, inspect).await,
             // Podman says 500 for a bad request, too: there is nothing to wait for.
-            Err(error) if error.is_not_found() && engine.kind() == EngineKind::Podman => return Ok(Holder::Nobody),
+            Err(error) if error.is_not_found() && engine.kind() == EngineKind::Podman => {
+                return Ok(Holder::Nobody);
+            }
             Err(error) if error.is_not_found() => {}
             Err(error) => return Err(error),
         }
@@ -294,7 +341,9 @@ async fn holder(engine: &Engine, plan: &Plan) -> Result<Holder> {
 
 async fn judge(engine: &Engine, inspect: Inspect) -> Result<Holder> {
     let image = image_labels(engine, &inspect.image).await?;
-    let Some(labels) = TaskLabels::read(&inspect.config.labels, &image) else { return Ok(Holder::Other) };
+    let Some(labels) = TaskLabels::read(&inspect.config.labels, &image) else {
+        return Ok(Holder::Other);
+    };
     let running = matches!(Status::from(&inspect), Status::Running | Status::Paused);
     let state = owner::look(labels.owner.as_ref(), owner::current().as_ref());
     Ok(match decide(&labels, running, state, engine.now()) {

@@ -20,7 +20,11 @@ ff02::2\tip6-allrouters
 /// The file's path, making it where it is missing; `None` where there is no place for it.
 pub(crate) fn ensure() -> Option<String> {
     let user = nix::unistd::geteuid();
-    let base = if user.is_root() { PathBuf::from("/run") } else { std::env::var_os("XDG_RUNTIME_DIR")?.into() };
+    let base = if user.is_root() {
+        PathBuf::from("/run")
+    } else {
+        std::env::var_os("XDG_RUNTIME_DIR")?.into()
+    };
     ensure_in(&base, user.as_raw())
 }
 
@@ -48,7 +52,9 @@ fn ensure_in(base: &Path, user: u32) -> Option<String> {
             let _ = fs::remove_file(&fresh);
         }
     }
-    is_ours(&path, user).then(|| path.to_str().map(str::to_owned)).flatten()
+    is_ours(&path, user)
+        .then(|| path.to_str().map(str::to_owned))
+        .flatten()
 }
 
 fn is_ours(path: &Path, user: u32) -> bool {
@@ -77,7 +83,11 @@ mod tests {
         let dir = base.join("acode-rt");
         fs::set_permissions(&dir, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
         fs::write(&path, "6.6.6.6 localhost").unwrap();
-        assert_eq!(ensure_in(&base, user), None, "others could write the directory");
+        assert_eq!(
+            ensure_in(&base, user),
+            None,
+            "others could write the directory"
+        );
         assert_eq!(ensure_in(Path::new("relative"), user), None);
         fs::remove_dir_all(&base).unwrap();
     }

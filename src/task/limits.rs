@@ -19,8 +19,22 @@ const DEFAULT_SHM: u64 = 64 * MIB;
 const MIN_MEMORY: u64 = 6 * MIB;
 
 const ULIMITS: [&str; 16] = [
-    "as", "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss", "rtprio",
-    "rttime", "sigpending", "stack",
+    "as",
+    "core",
+    "cpu",
+    "data",
+    "fsize",
+    "locks",
+    "memlock",
+    "msgqueue",
+    "nice",
+    "nofile",
+    "nproc",
+    "rss",
+    "rtprio",
+    "rttime",
+    "sigpending",
+    "stack",
 ];
 
 /// What one task may use. [`Limits::default`] leaves the first three to the host: 4 GiB, 2 CPUs, and 64 MiB of shared memory,
@@ -78,12 +92,19 @@ pub struct HostCapacity {
 impl HostCapacity {
     /// What this machine has. The engine is usually on it; where it is not, it refuses what it does not have.
     pub fn of_this_machine() -> Self {
-        let cpus = nix::unistd::sysconf(nix::unistd::SysconfVar::_NPROCESSORS_ONLN).ok().flatten();
-        let memory = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
-            let kib = text.strip_prefix("MemTotal:")?.split_whitespace().next()?;
-            kib.parse::<u64>().ok()?.checked_mul(1024)
-        });
-        Self { cpus: cpus.and_then(|n| u64::try_from(n).ok()).unwrap_or(0), memory: memory.unwrap_or(0) }
+        let cpus = nix::unistd::sysconf(nix::unistd::SysconfVar::_NPROCESSORS_ONLN)
+            .ok()
+            .flatten();
+        let memory = std::fs::read_to_string("/proc/meminfo")
+            .ok()
+            .and_then(|text| {
+                let kib = text.strip_prefix("MemTotal:")?.split_whitespace().next()?;
+                kib.parse::<u64>().ok()?.checked_mul(1024)
+            });
+        Self {
+            cpus: cpus.and_then(|n| u64::try_from(n).ok()).unwrap_or(0),
+            memory: memory.unwrap_or(0),
+        }
     }
 }
 
@@ -109,9 +130,14 @@ impl Limits {
     pub fn resolve(&self, host: HostCapacity) -> Result<(Resolved, Vec<String>)> {
         let known = |amount: u64| if amount == 0 { u64::MAX } else { amount };
         let mut warnings = Vec::new();
-        let memory = self.memory.unwrap_or(DEFAULT_MEMORY.min(known(host.memory)));
+        let memory = self
+            .memory
+            .unwrap_or(DEFAULT_MEMORY.min(known(host.memory)));
         if memory < MIN_MEMORY {
-            return Err(invalid(format!("memory is {}; the engine needs at least 6m", show_size(memory))));
+            return Err(invalid(format!(
+                "memory is {}; the engine needs at least 6m",
+                show_size(memory)
+            )));
         }
         if memory > known(host.memory) {
             warnings.push(format!(
@@ -120,13 +146,21 @@ impl Limits {
                 show_size(host.memory / MIB * MIB)
             ));
         }
-        let nano_cpus =
-            self.nano_cpus.unwrap_or(DEFAULT_NANO_CPUS.min(known(host.cpus).saturating_mul(1_000_000_000)));
+        let nano_cpus = self
+            .nano_cpus
+            .unwrap_or(DEFAULT_NANO_CPUS.min(known(host.cpus).saturating_mul(1_000_000_000)));
         if nano_cpus < 10_000_000 {
-            return Err(invalid(format!("{} CPUs is too little; the least is 0.01", show_cpus(nano_cpus))));
+            return Err(invalid(format!(
+                "{} CPUs is too little; the least is 0.01",
+                show_cpus(nano_cpus)
+            )));
         }
         if nano_cpus > known(host.cpus).saturating_mul(1_000_000_000) {
-            warnings.push(format!("{} CPUs are asked for, but this host has {}", show_cpus(nano_cpus), host.cpus));
+            warnings.push(format!(
+                "{} CPUs are asked for, but this host has {}",
+                show_cpus(nano_cpus),
+                host.cpus
+            ));
         }
         let shm_size = self.shm_size.unwrap_or(DEFAULT_SHM.min(memory / 8));
         if shm_size == 0 {
@@ -139,7 +173,11 @@ impl Limits {
                 show_size(memory)
             ));
         }
-        for (what, size) in [("memory", memory), ("shared memory", shm_size), ("CPUs", nano_cpus)] {
+        for (what, size) in [
+            ("memory", memory),
+            ("shared memory", shm_size),
+            ("CPUs", nano_cpus),
+        ] {
             if i64::try_from(size).is_err() {
                 return Err(invalid(format!("{what}: {size} is too large")));
             }
@@ -148,7 +186,15 @@ impl Limits {
             return Err(invalid("a task needs at least one process".into()));
         }
         self.check_rest()?;
-        Ok((Resolved { memory, nano_cpus, shm_size, pids: self.pids }, warnings))
+        Ok((
+            Resolved {
+                memory,
+                nano_cpus,
+                shm_size,
+                pids: self.pids,
+            },
+            warnings,
+        ))
     }
 
     fn check_rest(&self) -> Result<()> {
@@ -158,7 +204,9 @@ impl Limits {
         if let Some(weight) = self.blkio_weight
             && !(10..=1000).contains(&weight)
         {
-            return Err(invalid(format!("block-IO weight is {weight}; it must be 10 to 1000")));
+            return Err(invalid(format!(
+                "block-IO weight is {weight}; it must be 10 to 1000"
+            )));
         }
         let throttles = [
             &self.device_read_bps,
@@ -169,7 +217,10 @@ impl Limits {
         for device in throttles.into_iter().flatten() {
             check_device(&device.path).map_err(invalid)?;
             if device.rate == 0 {
-                return Err(invalid(format!("the rate of {} is 0, which the engines take for unlimited", device.path)));
+                return Err(invalid(format!(
+                    "the rate of {} is 0, which the engines take for unlimited",
+                    device.path
+                )));
             }
         }
         Ok(())
@@ -185,11 +236,20 @@ fn invalid(message: String) -> Error {
 /// # Errors
 /// A sentence that says what would be right.
 pub fn parse_ulimit(text: &str) -> Result<Ulimit, String> {
-    let wrong = || format!("ulimit '{}': write it like nofile=1024 or nofile=1024:2048", crate::error::shown(text));
+    let wrong = || {
+        format!(
+            "ulimit '{}': write it like nofile=1024 or nofile=1024:2048",
+            crate::error::shown(text)
+        )
+    };
     let (name, values) = text.split_once('=').ok_or_else(wrong)?;
     let (soft, hard) = values.split_once(':').unwrap_or((values, values));
     let number = |t: &str| t.parse::<i64>().ok().filter(|n| *n >= -1).ok_or_else(wrong);
-    let ulimit = Ulimit { name: name.to_owned(), soft: number(soft)?, hard: number(hard)? };
+    let ulimit = Ulimit {
+        name: name.to_owned(),
+        soft: number(soft)?,
+        hard: number(hard)?,
+    };
     check_ulimit(&ulimit)?;
     Ok(ulimit)
 }
@@ -197,11 +257,17 @@ pub fn parse_ulimit(text: &str) -> Result<Ulimit, String> {
 fn check_ulimit(ulimit: &Ulimit) -> Result<(), String> {
     let name = crate::error::shown(&ulimit.name);
     if !ULIMITS.contains(&ulimit.name.as_str()) {
-        return Err(format!("ulimit '{name}' is not known; those are {}", ULIMITS.join(", ")));
+        return Err(format!(
+            "ulimit '{name}' is not known; those are {}",
+            ULIMITS.join(", ")
+        ));
     }
     let above = |n: i64| if n < 0 { i64::MAX } else { n };
     if ulimit.soft < -1 || ulimit.hard < -1 || above(ulimit.soft) > above(ulimit.hard) {
-        return Err(format!("ulimit {name}: the soft limit {} is above the hard limit {}", ulimit.soft, ulimit.hard));
+        return Err(format!(
+            "ulimit {name}: the soft limit {} is above the hard limit {}",
+            ulimit.soft, ulimit.hard
+        ));
     }
     Ok(())
 }
@@ -211,71 +277,143 @@ fn check_ulimit(ulimit: &Ulimit) -> Result<(), String> {
 /// # Errors
 /// A sentence that says what would be right.
 pub fn parse_throttle(text: &str) -> Result<ThrottleDevice, String> {
-    let (path, rate) = text
-        .rsplit_once(':')
-        .ok_or_else(|| format!("'{}': write it like /dev/sda:10m", crate::error::shown(text)))?;
+    let (path, rate) = text.rsplit_once(':').ok_or_else(|| {
+        format!(
+            "'{}': write it like /dev/sda:10m",
+            crate::error::shown(text)
+        )
+    })?;
     check_device(path)?;
-    Ok(ThrottleDevice { path: path.to_owned(), rate: parse_size(rate)? })
+    Ok(ThrottleDevice {
+        path: path.to_owned(),
+        rate: parse_size(rate)?,
+    })
 }
 
 fn check_device(path: &str) -> Result<(), String> {
     let fine = path.strip_prefix("/dev/").is_some_and(|rest| {
-        !rest.is_empty() && !path.contains("/../") && !path.ends_with("/..") && !path.chars().any(char::is_control)
+        !rest.is_empty()
+            && !path.contains("/../")
+            && !path.ends_with("/..")
+            && !path.chars().any(char::is_control)
     });
-    if fine { Ok(()) } else { Err(format!("'{}' is not a device; write it like /dev/sda", crate::error::shown(path))) }
+    if fine {
+        Ok(())
+    } else {
+        Err(format!(
+            "'{}' is not a device; write it like /dev/sda",
+            crate::error::shown(path)
+        ))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const HOST: HostCapacity = HostCapacity { cpus: 4, memory: 8 << 30 };
+    const HOST: HostCapacity = HostCapacity {
+        cpus: 4,
+        memory: 8 << 30,
+    };
 
     #[test]
     fn fr_020a_84_defaults_are_4g_2_cpus_1000_pids() {
         let (resolved, warnings) = Limits::default().resolve(HOST).unwrap();
         assert_eq!(
             resolved,
-            Resolved { memory: 4 << 30, nano_cpus: 2_000_000_000, shm_size: 64 << 20, pids: 1000 }
+            Resolved {
+                memory: 4 << 30,
+                nano_cpus: 2_000_000_000,
+                shm_size: 64 << 20,
+                pids: 1000
+            }
         );
         assert!(warnings.is_empty());
     }
 
     #[test]
     fn defaults_stay_within_a_small_host() {
-        let (resolved, warnings) =
-            Limits::default().resolve(HostCapacity { cpus: 1, memory: 256 << 20 }).unwrap();
+        let (resolved, warnings) = Limits::default()
+            .resolve(HostCapacity {
+                cpus: 1,
+                memory: 256 << 20,
+            })
+            .unwrap();
         assert_eq!(
             resolved,
-            Resolved { memory: 256 << 20, nano_cpus: 1_000_000_000, shm_size: 32 << 20, pids: 1000 }
+            Resolved {
+                memory: 256 << 20,
+                nano_cpus: 1_000_000_000,
+                shm_size: 32 << 20,
+                pids: 1000
+            }
         );
         assert!(warnings.is_empty());
     }
 
     #[test]
     fn fr_020a_91_beyond_the_host_is_a_warning() {
-        let limits = Limits { memory: Some(9 << 30), nano_cpus: Some(5_000_000_000), ..Limits::default() };
+        let limits = Limits {
+            memory: Some(9 << 30),
+            nano_cpus: Some(5_000_000_000),
+            ..Limits::default()
+        };
         let (resolved, warnings) = limits.resolve(HOST).unwrap();
-        assert_eq!((resolved.memory, resolved.nano_cpus), (9 << 30, 5_000_000_000));
+        assert_eq!(
+            (resolved.memory, resolved.nano_cpus),
+            (9 << 30, 5_000_000_000)
+        );
         assert_eq!(warnings.len(), 2, "{warnings:?}");
-        assert!(limits.resolve(HostCapacity::default()).unwrap().1.is_empty(), "an unknown host warns of nothing");
+        assert!(
+            limits
+                .resolve(HostCapacity::default())
+                .unwrap()
+                .1
+                .is_empty(),
+            "an unknown host warns of nothing"
+        );
     }
 
     #[test]
     fn fr_020a_91_what_cannot_be_right_is_an_error() {
         let wrong = [
-            Limits { memory: Some(1000), ..Limits::default() },
-            Limits { memory: Some(u64::MAX), ..Limits::default() },
-            Limits { nano_cpus: Some(0), ..Limits::default() },
-            Limits { pids: 0, ..Limits::default() },
-            Limits { shm_size: Some(0), ..Limits::default() },
-            Limits { blkio_weight: Some(5), ..Limits::default() },
             Limits {
-                ulimits: vec![Ulimit { name: "nofile".into(), soft: 2, hard: 1 }],
+                memory: Some(1000),
                 ..Limits::default()
             },
             Limits {
-                device_read_bps: vec![ThrottleDevice { path: "/etc/passwd".into(), rate: 1 }],
+                memory: Some(u64::MAX),
+                ..Limits::default()
+            },
+            Limits {
+                nano_cpus: Some(0),
+                ..Limits::default()
+            },
+            Limits {
+                pids: 0,
+                ..Limits::default()
+            },
+            Limits {
+                shm_size: Some(0),
+                ..Limits::default()
+            },
+            Limits {
+                blkio_weight: Some(5),
+                ..Limits::default()
+            },
+            Limits {
+                ulimits: vec![Ulimit {
+                    name: "nofile".into(),
+                    soft: 2,
+                    hard: 1,
+                }],
+                ..Limits::default()
+            },
+            Limits {
+                device_read_bps: vec![ThrottleDevice {
+                    path: "/etc/passwd".into(),
+                    rate: 1,
+                }],
                 ..Limits::default()
             },
         ];
@@ -288,13 +426,37 @@ mod tests {
     #[test]
     fn ulimits_and_throttles_read() {
         assert_eq!(parse_ulimit("nofile=1024:2048").unwrap().hard, 2048);
-        assert_eq!(parse_ulimit("core=0").unwrap(), Ulimit { name: "core".into(), soft: 0, hard: 0 });
+        assert_eq!(
+            parse_ulimit("core=0").unwrap(),
+            Ulimit {
+                name: "core".into(),
+                soft: 0,
+                hard: 0
+            }
+        );
         assert_eq!(parse_ulimit("memlock=-1").unwrap().soft, -1);
-        for wrong in ["", "nofile", "nofile=", "nofile=x", "nofile=2:1", "nofile=-1:5", "bogus=1", "nofile=-2"] {
+        for wrong in [
+            "",
+            "nofile",
+            "nofile=",
+            "nofile=x",
+            "nofile=2:1",
+            "nofile=-1:5",
+            "bogus=1",
+            "nofile=-2",
+        ] {
             assert!(parse_ulimit(wrong).is_err(), "{wrong}");
         }
         assert_eq!(parse_throttle("/dev/sda:1m").unwrap().rate, 1 << 20);
-        for wrong in ["", "/dev/sda", "/dev/sda:", "sda:1m", "/dev/:1", "/dev/../etc/x:1", "/dev/sda:-1"] {
+        for wrong in [
+            "",
+            "/dev/sda",
+            "/dev/sda:",
+            "sda:1m",
+            "/dev/:1",
+            "/dev/../etc/x:1",
+            "/dev/sda:-1",
+        ] {
             assert!(parse_throttle(wrong).is_err(), "{wrong}");
         }
     }

@@ -1,18 +1,19 @@
 //! The life of a task: what is asked for, what is sent, how it runs, how it ended.
 
-mod spec;
-mod limits;
-mod policy;
-mod hosts_file;
-mod plan;
 mod applied;
-mod container;
-mod state;
-mod output;
-mod outcome;
-mod run;
 mod cleanup;
+mod container;
+mod hosts_file;
+mod limits;
+mod outcome;
+mod output;
+mod plan;
+mod policy;
 mod receipt;
+mod run;
+mod spec;
+mod state;
+mod watch;
 
 pub use applied::{Ignored, NAMES as IGNORABLE};
 pub use cleanup::remove_confirmed;

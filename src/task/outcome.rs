@@ -75,13 +75,26 @@ impl Outcome {
             Self::Exited { code } => *code,
             Self::OutOfMemory => 137,
             Self::Deadline { .. } => 124,
-            Self::Cancelled { by: Cancel::OutputClosed } => 141,
-            Self::Cancelled { by: Cancel::Stop | Cancel::Kill } => 143,
-            Self::StartFailed { reason: StartFailure::NotExecutable, .. } => 126,
-            Self::StartFailed { reason: StartFailure::NotFound, .. } => 127,
-            Self::StartFailed { reason: StartFailure::Other, .. } | Self::EngineLost { .. } | Self::Unknown { .. } => {
-                125
+            Self::Cancelled {
+                by: Cancel::OutputClosed,
+            } => 141,
+            Self::Cancelled {
+                by: Cancel::Stop | Cancel::Kill,
+            } => 143,
+            Self::StartFailed {
+                reason: StartFailure::NotExecutable,
+                ..
+            } => 126,
+            Self::StartFailed {
+                reason: StartFailure::NotFound,
+                ..
+            } => 127,
+            Self::StartFailed {
+                reason: StartFailure::Other,
+                ..
             }
+            | Self::EngineLost { .. }
+            | Self::Unknown { .. } => 125,
         }
     }
 }

@@ -74,7 +74,8 @@ pub(crate) async fn pump(
         if chunk.data.len() > room {
             chunk.data.truncate(room);
             report.truncated = true;
-            report.incomplete_because = Some("it is longer than the limit that was asked for".into());
+            report.incomplete_because =
+                Some("it is longer than the limit that was asked for".into());
         }
         left -= chunk.data.len() as u64;
         if let Some(sink) = &sink

@@ -48,12 +48,19 @@ impl Plan {
     /// `ACODE-CTN-007`, `-012`, `-015`, `-016` for what is not right in `spec`; `ACODE-CTN-011` when the image is not there.
     pub async fn new(engine: &Engine, spec: TaskSpec) -> Result<Self> {
         spec.check()?;
-        let unknown = spec.accept_ignored.iter().find(|name| !applied::NAMES.contains(&name.as_str()));
+        let unknown = spec
+            .accept_ignored
+            .iter()
+            .find(|name| !applied::NAMES.contains(&name.as_str()));
         if let Some(name) = unknown {
             return Err(Error::invalid(
                 Code::Configuration,
                 "options",
-                format!("'{}' cannot be ignored; what can is {}", shown(name), applied::NAMES.join(", ")),
+                format!(
+                    "'{}' cannot be ignored; what can is {}",
+                    shown(name),
+                    applied::NAMES.join(", ")
+                ),
             ));
         }
         let (limits, warnings) = spec.limits.resolve(HostCapacity::of_this_machine())?;
@@ -81,7 +88,10 @@ impl Plan {
             name,
             operation: labels.operation.clone(),
             body: CreateBody::default(),
-            image: ImageReceipt { reference: spec.image.as_str().to_owned(), id: inspect.id },
+            image: ImageReceipt {
+                reference: spec.image.as_str().to_owned(),
+                id: inspect.id,
+            },
             limits,
             warnings,
             spec,
@@ -94,12 +104,24 @@ impl Plan {
 
     /// Writes the request, anew after the engine turned out to want another.
     pub(super) fn write_body(&mut self, engine: &Engine) -> Result<()> {
-        let hosts = engine.network_fast_path().then(hosts_file::ensure).flatten();
-        let around = Surroundings { kind: engine.kind(), fast_network: hosts.as_deref() };
+        let hosts = engine
+            .network_fast_path()
+            .then(hosts_file::ensure)
+            .flatten();
+        let around = Surroundings {
+            kind: engine.kind(),
+            fast_network: hosts.as_deref(),
+        };
         let mut labels = self.spec.labels.clone();
         labels.extend(self.labels.to_map());
-        self.body =
-            create_body(&self.spec, &self.limits, &self.image.id, &self.image_config, labels, around)?;
+        self.body = create_body(
+            &self.spec,
+            &self.limits,
+            &self.image.id,
+            &self.image_config,
+            labels,
+            around,
+        )?;
         Ok(())
     }
 }
@@ -108,10 +130,19 @@ fn random_bytes<const N: usize>() -> Result<[u8; N]> {
     let mut bytes = [0; N];
     match rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()) {
         Ok(count) if count == N => Ok(bytes),
-        Ok(_) => Err(Error::new(Code::CreateFailed, Kind::Io, "random", "the kernel gave too few random bytes")),
-        Err(error) => {
-            Err(Error::new(Code::CreateFailed, Kind::Io, "random", "the kernel gave no random bytes").because(error))
-        }
+        Ok(_) => Err(Error::new(
+            Code::CreateFailed,
+            Kind::Io,
+            "random",
+            "the kernel gave too few random bytes",
+        )),
+        Err(error) => Err(Error::new(
+            Code::CreateFailed,
+            Kind::Io,
+            "random",
+            "the kernel gave no random bytes",
+        )
+        .because(error)),
     }
 }
 
@@ -142,7 +173,11 @@ pub fn generated_id() -> Result<String> {
     // The first character is a letter outside the forms that names reserve.
     let first = char::from(b"abcdefgijklmnopq"[usize::from(random[0] % 16)]);
     Ok(std::iter::once(first)
-        .chain(random[1..].iter().map(|byte| char::from(ALPHABET[usize::from(byte % 32)])))
+        .chain(
+            random[1..]
+                .iter()
+                .map(|byte| char::from(ALPHABET[usize::from(byte % 32)])),
+        )
         .collect())
 }
 

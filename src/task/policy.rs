@@ -30,7 +30,12 @@ pub(crate) fn create_body(
 ) -> Result<CreateBody> {
     let network_none = spec.network == "none";
     let fast_network = around.fast_network.filter(|_| network_none);
-    let Process { entrypoint, cmd, env, open_stdin } = process(spec, image)?;
+    let Process {
+        entrypoint,
+        cmd,
+        env,
+        open_stdin,
+    } = process(spec, image)?;
     Ok(CreateBody {
         image: image_id.to_owned(),
         entrypoint,
@@ -91,9 +96,21 @@ struct Process {
 fn process(spec: &TaskSpec, image: &ImageConfig) -> Result<Process> {
     let entrypoint = spec.entrypoint.as_ref().unwrap_or(&image.entrypoint);
     // As with `docker run`, another entrypoint drops the image's CMD.
-    let default_cmd = if spec.entrypoint.is_some() { &[][..] } else { &image.cmd };
-    let cmd = if spec.command.is_empty() { default_cmd } else { &spec.command };
-    if entrypoint.first().or(cmd.first()).is_none_or(String::is_empty) {
+    let default_cmd = if spec.entrypoint.is_some() {
+        &[][..]
+    } else {
+        &image.cmd
+    };
+    let cmd = if spec.command.is_empty() {
+        default_cmd
+    } else {
+        &spec.command
+    };
+    if entrypoint
+        .first()
+        .or(cmd.first())
+        .is_none_or(String::is_empty)
+    {
         return Err(Error::invalid(
             Code::Configuration,
             "command",
@@ -101,11 +118,20 @@ fn process(spec: &TaskSpec, image: &ImageConfig) -> Result<Process> {
         )
         .on(spec.image.as_str()));
     }
-    let home = spec.env.iter().all(|(key, _)| key != "HOME").then(|| format!("HOME={WORKSPACE}"));
-    let env = home.into_iter().chain(spec.env.iter().map(|(key, value)| format!("{key}={value}")));
+    let home = spec
+        .env
+        .iter()
+        .all(|(key, _)| key != "HOME")
+        .then(|| format!("HOME={WORKSPACE}"));
+    let env = home
+        .into_iter()
+        .chain(spec.env.iter().map(|(key, value)| format!("{key}={value}")));
     Ok(Process {
         // Docker takes an empty list for "the image's", and one empty string for "none".
-        entrypoint: spec.entrypoint.clone().map(|e| if e.is_empty() { vec![String::new()] } else { e }),
+        entrypoint: spec
+            .entrypoint
+            .clone()
+            .map(|e| if e.is_empty() { vec![String::new()] } else { e }),
         cmd: (!cmd.is_empty()).then(|| cmd.to_vec()),
         env: env.collect(),
         open_stdin: spec.interactive,
@@ -113,18 +139,30 @@ fn process(spec: &TaskSpec, image: &ImageConfig) -> Result<Process> {
 }
 
 fn hosts_mount(source: &str) -> Mount {
-    Mount { kind: "bind".into(), source: source.into(), target: "/etc/hosts".into(), read_only: true }
+    Mount {
+        kind: "bind".into(),
+        source: source.into(),
+        target: "/etc/hosts".into(),
+        read_only: true,
+    }
 }
 
 fn default_log(kind: EngineKind) -> LogConfig {
     let pairs = |pairs: &[(&str, &str)]| {
-        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+        pairs
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect()
     };
     match kind {
-        EngineKind::Docker => {
-            LogConfig { driver: "local".into(), config: pairs(&[("max-size", "10m"), ("max-file", "3")]) }
-        }
-        EngineKind::Podman => LogConfig { driver: "k8s-file".into(), config: pairs(&[("max-size", "10m")]) },
+        EngineKind::Docker => LogConfig {
+            driver: "local".into(),
+            config: pairs(&[("max-size", "10m"), ("max-file", "3")]),
+        },
+        EngineKind::Podman => LogConfig {
+            driver: "k8s-file".into(),
+            config: pairs(&[("max-size", "10m")]),
+        },
     }
 }
 
@@ -149,12 +187,23 @@ fn tmpfs(
         sizes.entry("/run").or_insert(None);
         sizes.entry("/var/tmp").or_insert(None);
     }
-    sizes.extend(spec.tmpfs.iter().map(|tmpfs| (tmpfs.path.as_str(), tmpfs.size)));
+    sizes.extend(
+        spec.tmpfs
+            .iter()
+            .map(|tmpfs| (tmpfs.path.as_str(), tmpfs.size)),
+    );
 
     let budget = limits.memory / 2;
-    let asked = sizes.values().flatten().try_fold(limits.shm_size.min(budget), |sum, size| sum.checked_add(*size));
+    let asked = sizes
+        .values()
+        .flatten()
+        .try_fold(limits.shm_size.min(budget), |sum, size| {
+            sum.checked_add(*size)
+        });
     let unsized_count = sizes.values().filter(|size| size.is_none()).count() as u64;
-    let left = asked.and_then(|asked| budget.checked_sub(asked)).filter(|left| *left >= unsized_count * 4096);
+    let left = asked
+        .and_then(|asked| budget.checked_sub(asked))
+        .filter(|left| *left >= unsized_count * 4096);
     let Some(left) = left else {
         return Err(Error::invalid(
             Code::LimitInvalid,
@@ -176,7 +225,10 @@ fn tmpfs(
                 }
                 _ => "mode=1777".into(),
             };
-            (path.to_owned(), format!("rw,nosuid,nodev,exec,size={size},{access}"))
+            (
+                path.to_owned(),
+                format!("rw,nosuid,nodev,exec,size={size},{access}"),
+            )
         })
         .collect())
 }
@@ -186,10 +238,16 @@ mod tests {
     use super::*;
     use crate::protocol::image_ref::ImageRef;
 
-    const LIMITS: Resolved =
-        Resolved { memory: 4 << 30, nano_cpus: 2_000_000_000, shm_size: 64 << 20, pids: 1000 };
-    const DOCKER: Surroundings<'static> =
-        Surroundings { kind: EngineKind::Docker, fast_network: Some("/run/acode-rt/hosts") };
+    const LIMITS: Resolved = Resolved {
+        memory: 4 << 30,
+        nano_cpus: 2_000_000_000,
+        shm_size: 64 << 20,
+        pids: 1000,
+    };
+    const DOCKER: Surroundings<'static> = Surroundings {
+        kind: EngineKind::Docker,
+        fast_network: Some("/run/acode-rt/hosts"),
+    };
 
     fn spec() -> TaskSpec {
         TaskSpec::new("s", "t", ImageRef::parse("busybox").unwrap(), ["true"])
@@ -206,9 +264,15 @@ mod tests {
         assert_eq!(body.user, "1000:1000");
         assert!(body.network_disabled && host.network_mode == "none");
         assert!(host.readonly_rootfs && !host.privileged && host.init);
-        assert_eq!((host.cap_drop.as_slice(), host.cap_add.len()), (&["ALL".to_owned()][..], 0));
+        assert_eq!(
+            (host.cap_drop.as_slice(), host.cap_add.len()),
+            (&["ALL".to_owned()][..], 0)
+        );
         assert_eq!(host.security_opt, ["no-new-privileges"]);
-        assert_eq!((host.ipc_mode.as_str(), host.cgroupns_mode.as_str()), ("private", "private"));
+        assert_eq!(
+            (host.ipc_mode.as_str(), host.cgroupns_mode.as_str()),
+            ("private", "private")
+        );
         assert_eq!((host.memory, host.memory_swap), (4 << 30, 4 << 30));
         assert!(!body.open_stdin && !body.attach_stdin);
         assert_eq!(host.mounts.len(), 1);
@@ -217,12 +281,26 @@ mod tests {
 
     #[test]
     fn the_fast_network_is_only_for_none_and_where_there_is_a_hosts_file() {
-        let plain = Surroundings { fast_network: None, ..DOCKER };
-        let body_of = |spec: &TaskSpec, around| body(spec, &ImageConfig::default(), around).unwrap();
+        let plain = Surroundings {
+            fast_network: None,
+            ..DOCKER
+        };
+        let body_of =
+            |spec: &TaskSpec, around| body(spec, &ImageConfig::default(), around).unwrap();
         assert!(!body_of(&spec(), plain).network_disabled);
-        let bridged = body_of(&TaskSpec { network: "bridge".into(), ..spec() }, DOCKER);
+        let bridged = body_of(
+            &TaskSpec {
+                network: "bridge".into(),
+                ..spec()
+            },
+            DOCKER,
+        );
         assert!(!bridged.network_disabled && bridged.host_config.mounts.is_empty());
-        assert!(!serde_json::to_string(&bridged).unwrap().contains("NetworkDisabled"));
+        assert!(
+            !serde_json::to_string(&bridged)
+                .unwrap()
+                .contains("NetworkDisabled")
+        );
     }
 
     #[test]
@@ -232,21 +310,53 @@ mod tests {
             ..ImageConfig::default()
         };
         for kind in [EngineKind::Docker, EngineKind::Podman] {
-            let spec = TaskSpec { tmpfs: vec![Tmpfs { path: "/x".into(), size: Some(1 << 20) }], ..spec() };
+            let spec = TaskSpec {
+                tmpfs: vec![Tmpfs {
+                    path: "/x".into(),
+                    size: Some(1 << 20),
+                }],
+                ..spec()
+            };
             let mounts = tmpfs(&spec, &LIMITS, &image, kind).unwrap();
             let size = |options: &String| {
-                options.split(',').find_map(|o| o.strip_prefix("size=")?.parse::<u64>().ok()).unwrap()
+                options
+                    .split(',')
+                    .find_map(|o| o.strip_prefix("size=")?.parse::<u64>().ok())
+                    .unwrap()
             };
             let total: u64 = mounts.values().map(size).sum::<u64>() + LIMITS.shm_size;
-            assert!(total <= LIMITS.memory / 2 && total > LIMITS.memory / 2 - (1 << 20), "{total}");
+            assert!(
+                total <= LIMITS.memory / 2 && total > LIMITS.memory / 2 - (1 << 20),
+                "{total}"
+            );
             assert_eq!(size(&mounts["/x"]), 1 << 20);
             assert!(mounts.contains_key("/data"));
             assert_eq!(mounts.contains_key("/var/tmp"), kind == EngineKind::Podman);
-            assert_eq!(mounts[WORKSPACE].contains("uid="), kind == EngineKind::Docker);
+            assert_eq!(
+                mounts[WORKSPACE].contains("uid="),
+                kind == EngineKind::Docker
+            );
         }
-        let greedy = TaskSpec { tmpfs: vec![Tmpfs { path: "/x".into(), size: Some(3 << 30) }], ..spec() };
-        assert_eq!(tmpfs(&greedy, &LIMITS, &image, EngineKind::Docker).unwrap_err().code(), Code::LimitInvalid);
-        let absurd = TaskSpec { tmpfs: vec![Tmpfs { path: "/x".into(), size: Some(u64::MAX) }], ..spec() };
+        let greedy = TaskSpec {
+            tmpfs: vec![Tmpfs {
+                path: "/x".into(),
+                size: Some(3 << 30),
+            }],
+            ..spec()
+        };
+        assert_eq!(
+            tmpfs(&greedy, &LIMITS, &image, EngineKind::Docker)
+                .unwrap_err()
+                .code(),
+            Code::LimitInvalid
+        );
+        let absurd = TaskSpec {
+            tmpfs: vec![Tmpfs {
+                path: "/x".into(),
+                size: Some(u64::MAX),
+            }],
+            ..spec()
+        };
         assert!(tmpfs(&absurd, &LIMITS, &image, EngineKind::Docker).is_err());
     }
 
@@ -256,7 +366,10 @@ mod tests {
             volumes: [("/data:size=1,exec".to_owned(), serde_json::Value::Null)].into(),
             ..ImageConfig::default()
         };
-        assert_eq!(body(&spec(), &image, DOCKER).unwrap_err().code(), Code::PolicyRefused);
+        assert_eq!(
+            body(&spec(), &image, DOCKER).unwrap_err().code(),
+            Code::PolicyRefused
+        );
     }
 
     #[test]
@@ -271,20 +384,52 @@ mod tests {
             (body.entrypoint, body.cmd.unwrap_or_default())
         };
         assert_eq!(sent(spec(), &image), (None, vec!["true".to_owned()]));
-        assert_eq!(sent(TaskSpec { command: vec![], ..spec() }, &image), (None, vec!["default".to_owned()]));
-        let other = TaskSpec { entrypoint: Some(vec!["sh".into()]), command: vec![], ..spec() };
+        assert_eq!(
+            sent(
+                TaskSpec {
+                    command: vec![],
+                    ..spec()
+                },
+                &image
+            ),
+            (None, vec!["default".to_owned()])
+        );
+        let other = TaskSpec {
+            entrypoint: Some(vec!["sh".into()]),
+            command: vec![],
+            ..spec()
+        };
         assert_eq!(sent(other, &image), (Some(vec!["sh".to_owned()]), vec![]));
-        let off = TaskSpec { entrypoint: Some(vec![]), ..spec() };
-        assert_eq!(sent(off, &image), (Some(vec![String::new()]), vec!["true".to_owned()]));
-        let nothing = TaskSpec { command: vec![], ..spec() };
-        assert_eq!(body(&nothing, &ImageConfig::default(), DOCKER).unwrap_err().code(), Code::Configuration);
+        let off = TaskSpec {
+            entrypoint: Some(vec![]),
+            ..spec()
+        };
+        assert_eq!(
+            sent(off, &image),
+            (Some(vec![String::new()]), vec!["true".to_owned()])
+        );
+        let nothing = TaskSpec {
+            command: vec![],
+            ..spec()
+        };
+        assert_eq!(
+            body(&nothing, &ImageConfig::default(), DOCKER)
+                .unwrap_err()
+                .code(),
+            Code::Configuration
+        );
     }
 
     #[test]
     fn home_is_the_workspace_unless_said() {
         let env = |env: &[(&str, &str)]| {
-            let env = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-            body(&TaskSpec { env, ..spec() }, &ImageConfig::default(), DOCKER).unwrap().env
+            let env = env
+                .iter()
+                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+                .collect();
+            body(&TaskSpec { env, ..spec() }, &ImageConfig::default(), DOCKER)
+                .unwrap()
+                .env
         };
         assert_eq!(env(&[("A", "b=c")]), ["HOME=/workspace", "A=b=c"]);
         assert_eq!(env(&[("HOME", "/x")]), ["HOME=/x"]);

@@ -16,7 +16,15 @@ pub const WORKSPACE: &str = "/workspace";
 
 /// Capabilities that may be added by name. None of them reaches the host or another container.
 const ADDABLE: [&str; 9] = [
-    "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "NET_BIND_SERVICE", "SETFCAP", "SETGID", "SETUID",
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "FOWNER",
+    "FSETID",
+    "KILL",
+    "NET_BIND_SERVICE",
+    "SETFCAP",
+    "SETGID",
+    "SETUID",
 ];
 
 /// One task. [`TaskSpec::new`] gives the safe defaults; change what is needed.
@@ -29,7 +37,10 @@ const ADDABLE: [&str; 9] = [
 /// spec.timeout = Some(std::time::Duration::from_secs(60));
 /// # Ok(()) }
 /// ```
-#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an option of its own"
+)]
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct TaskSpec {
@@ -94,7 +105,10 @@ pub struct User {
 
 impl Default for User {
     fn default() -> Self {
-        Self { uid: 1000, gid: 1000 }
+        Self {
+            uid: 1000,
+            gid: 1000,
+        }
     }
 }
 
@@ -110,7 +124,10 @@ impl User {
         let (uid, gid) = text.split_once(':').unwrap_or((text, text));
         let number = |part: &str| match part {
             "root" => Some(0),
-            _ => part.parse().ok().filter(|_| part.bytes().all(|b| b.is_ascii_digit())),
+            _ => part
+                .parse()
+                .ok()
+                .filter(|_| part.bytes().all(|b| b.is_ascii_digit())),
         };
         let (Some(uid), Some(gid)) = (number(uid), number(gid)) else {
             return Err(Error::invalid(
@@ -148,18 +165,32 @@ impl Tmpfs {
     /// # Errors
     /// A sentence that says what would be right.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let (path, options) = text.split_once(':').map_or((text, None), |(path, options)| (path, Some(options)));
+        let (path, options) = text
+            .split_once(':')
+            .map_or((text, None), |(path, options)| (path, Some(options)));
         check_tmpfs_path(path)?;
         let size = match options {
             None => None,
             Some(options) => {
                 let size = options.strip_prefix("size=").ok_or_else(|| {
-                    format!("tmpfs '{}': the only option is size, as in /scratch:size=64m", shown(text))
+                    format!(
+                        "tmpfs '{}': the only option is size, as in /scratch:size=64m",
+                        shown(text)
+                    )
                 })?;
-                Some(parse_size(size).and_then(|s| if s == 0 { Err("a tmpfs cannot have size 0".into()) } else { Ok(s) })?)
+                Some(parse_size(size).and_then(|s| {
+                    if s == 0 {
+                        Err("a tmpfs cannot have size 0".into())
+                    } else {
+                        Ok(s)
+                    }
+                })?)
             }
         };
-        Ok(Self { path: path.to_owned(), size })
+        Ok(Self {
+            path: path.to_owned(),
+            size,
+        })
     }
 }
 
@@ -235,7 +266,11 @@ impl TaskSpec {
                 shown(network)
             )));
         }
-        if network.is_empty() || !network.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.')) {
+        if network.is_empty()
+            || !network
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'))
+        {
             return Err(Error::invalid(
                 Code::Configuration,
                 "options",
@@ -258,15 +293,23 @@ impl TaskSpec {
 /// A capability as the engine compares it: upper case, without `CAP_`.
 pub(crate) fn bare_capability(name: &str) -> String {
     let upper = name.to_ascii_uppercase();
-    upper.strip_prefix("CAP_").map_or(upper.clone(), str::to_owned)
+    upper
+        .strip_prefix("CAP_")
+        .map_or(upper.clone(), str::to_owned)
 }
 
 fn check_env(key: &str, value: &str) -> Result<(), String> {
     if key.is_empty() || key.contains(['=', '\0']) || key.chars().any(char::is_control) {
-        return Err(format!("'{}' is not the name of an environment variable", shown(key)));
+        return Err(format!(
+            "'{}' is not the name of an environment variable",
+            shown(key)
+        ));
     }
     if value.contains('\0') {
-        return Err(format!("the value of {} contains a NUL character", shown(key)));
+        return Err(format!(
+            "the value of {} contains a NUL character",
+            shown(key)
+        ));
     }
     Ok(())
 }
@@ -277,14 +320,24 @@ fn check_inside_path(path: &str) -> Result<(), String> {
         && path.len() <= 4096
         && !path.split('/').any(|part| part == "..")
         && !path.chars().any(char::is_control);
-    if fine { Ok(()) } else { Err(format!("'{}' is not an absolute path without '..'", shown(path))) }
+    if fine {
+        Ok(())
+    } else {
+        Err(format!(
+            "'{}' is not an absolute path without '..'",
+            shown(path)
+        ))
+    }
 }
 
 /// Such a path, without what would change the meaning of mount options.
 fn check_tmpfs_path(path: &str) -> Result<(), String> {
     check_inside_path(path)?;
     if path.contains([',', ':']) {
-        return Err(format!("a tmpfs path cannot contain ',' or ':' as '{}' does", shown(path)));
+        return Err(format!(
+            "a tmpfs path cannot contain ',' or ':' as '{}' does",
+            shown(path)
+        ));
     }
     if path.split('/').all(|part| part.is_empty() || part == ".") {
         return Err("a tmpfs over / would hide the image".into());
@@ -302,44 +355,135 @@ mod tests {
 
     #[test]
     fn nfr_020a_23_root_is_chosen_deliberately_or_not_at_all() {
-        assert_eq!(User::parse("1000", false).unwrap(), User { uid: 1000, gid: 1000 });
+        assert_eq!(
+            User::parse("1000", false).unwrap(),
+            User {
+                uid: 1000,
+                gid: 1000
+            }
+        );
         assert_eq!(User::parse("5:6", false).unwrap(), User { uid: 5, gid: 6 });
         for root in ["0", "0:1000", "root", "00"] {
-            assert_eq!(User::parse(root, false).unwrap_err().code(), Code::PolicyRefused, "{root}");
+            assert_eq!(
+                User::parse(root, false).unwrap_err().code(),
+                Code::PolicyRefused,
+                "{root}"
+            );
             assert_eq!(User::parse(root, true).unwrap().uid, 0, "{root}");
         }
-        for wrong in ["", "node", "-1", "+1", "1:2:3", "4294967296", "1:", ":1", "1 "] {
-            assert_eq!(User::parse(wrong, true).unwrap_err().code(), Code::Configuration, "{wrong}");
+        for wrong in [
+            "",
+            "node",
+            "-1",
+            "+1",
+            "1:2:3",
+            "4294967296",
+            "1:",
+            ":1",
+            "1 ",
+        ] {
+            assert_eq!(
+                User::parse(wrong, true).unwrap_err().code(),
+                Code::Configuration,
+                "{wrong}"
+            );
         }
     }
 
     #[test]
     fn what_would_share_a_namespace_or_a_strong_capability_is_refused() {
         for network in ["host", "container:x", "ns:/proc/1/ns/net"] {
-            let error = TaskSpec { network: network.into(), ..spec() }.check().unwrap_err();
+            let error = TaskSpec {
+                network: network.into(),
+                ..spec()
+            }
+            .check()
+            .unwrap_err();
             assert_eq!(error.code(), Code::PolicyRefused, "{network}");
         }
-        for capability in ["SYS_ADMIN", "cap_sys_admin", "ALL", "NET_ADMIN", "NET_RAW", ""] {
-            let error = TaskSpec { cap_add: vec![capability.into()], ..spec() }.check().unwrap_err();
+        for capability in [
+            "SYS_ADMIN",
+            "cap_sys_admin",
+            "ALL",
+            "NET_ADMIN",
+            "NET_RAW",
+            "",
+        ] {
+            let error = TaskSpec {
+                cap_add: vec![capability.into()],
+                ..spec()
+            }
+            .check()
+            .unwrap_err();
             assert_eq!(error.code(), Code::PolicyRefused, "{capability}");
         }
-        TaskSpec { cap_add: vec!["cap_chown".into()], network: "my_net-1.x".into(), ..spec() }.check().unwrap();
+        TaskSpec {
+            cap_add: vec!["cap_chown".into()],
+            network: "my_net-1.x".into(),
+            ..spec()
+        }
+        .check()
+        .unwrap();
     }
 
     #[test]
     fn odd_paths_environment_and_labels_are_refused() {
         for path in ["", "x", "/a/../b", "/a\nb"] {
-            assert!(TaskSpec { workdir: Some(path.into()), ..spec() }.check().is_err(), "{path:?}");
+            assert!(
+                TaskSpec {
+                    workdir: Some(path.into()),
+                    ..spec()
+                }
+                .check()
+                .is_err(),
+                "{path:?}"
+            );
             assert!(Tmpfs::parse(path).is_err(), "{path:?}");
         }
         for key in ["", "A=B", "A\0", "A\n"] {
-            assert!(TaskSpec { env: vec![(key.into(), String::new())], ..spec() }.check().is_err(), "{key:?}");
+            assert!(
+                TaskSpec {
+                    env: vec![(key.into(), String::new())],
+                    ..spec()
+                }
+                .check()
+                .is_err(),
+                "{key:?}"
+            );
         }
         let reserved = [("acode.session".to_owned(), "x".to_owned())].into();
-        assert!(TaskSpec { labels: reserved, ..spec() }.check().is_err());
-        assert!(TaskSpec { command: vec!["a\0b".into()], ..spec() }.check().is_err());
-        assert_eq!(Tmpfs::parse("/x:size=1m").unwrap(), Tmpfs { path: "/x".into(), size: Some(1 << 20) });
-        for wrong in ["/", "//.", "/a,b", "/x:", "/x:exec", "/x:size=0", "/x:size=1m,exec"] {
+        assert!(
+            TaskSpec {
+                labels: reserved,
+                ..spec()
+            }
+            .check()
+            .is_err()
+        );
+        assert!(
+            TaskSpec {
+                command: vec!["a\0b".into()],
+                ..spec()
+            }
+            .check()
+            .is_err()
+        );
+        assert_eq!(
+            Tmpfs::parse("/x:size=1m").unwrap(),
+            Tmpfs {
+                path: "/x".into(),
+                size: Some(1 << 20)
+            }
+        );
+        for wrong in [
+            "/",
+            "//.",
+            "/a,b",
+            "/x:",
+            "/x:exec",
+            "/x:size=0",
+            "/x:size=1m,exec",
+        ] {
             assert!(Tmpfs::parse(wrong).is_err(), "{wrong}");
         }
     }

@@ -1,5 +1,7 @@
 //! A running task as a state machine: events in, the next action out. Pure; the driver in `run` owns sockets and clocks.
 
+use std::time::Duration;
+
 use super::outcome::{Cancel, Evidence, Outcome};
 use crate::model::State as ContainerState;
 
@@ -47,7 +49,7 @@ pub(crate) enum Action {
 
 #[derive(Debug)]
 pub(crate) struct Machine {
-    deadline_ms: u64,
+    timeout: Duration,
     output_ended: bool,
     wait_broken: bool,
     asked: u32,
@@ -72,9 +74,9 @@ enum End {
 }
 
 impl Machine {
-    pub(crate) fn new(deadline_ms: u64) -> Self {
+    pub(crate) fn new(timeout: Duration) -> Self {
         Self {
-            deadline_ms,
+            timeout,
             output_ended: false,
             wait_broken: false,
             asked: 0,
@@ -100,22 +102,36 @@ impl Machine {
             Event::OutputEnded => {
                 self.output_ended = true;
                 self.asked = 0;
-                if self.has_ended() { Action::Finish } else { Action::Ask }
+                if self.has_ended() {
+                    Action::Finish
+                } else {
+                    Action::Ask
+                }
             }
             Event::WaitAnswered(code) => {
                 self.evidence.wait_code = Some(code);
                 self.asked = 0;
-                if self.has_ended() { self.after_end() } else { Action::Ask }
+                if self.has_ended() {
+                    self.after_end()
+                } else {
+                    Action::Ask
+                }
             }
             Event::WaitBroken => {
                 self.wait_broken = true;
-                if self.has_ended() { self.after_end() } else { Action::AskAgain(self.count()) }
+                if self.has_ended() {
+                    self.after_end()
+                } else {
+                    Action::AskAgain(self.count())
+                }
             }
             Event::Inspected(state) => self.inspected(&state),
             Event::Vanished => {
                 self.end = Some(match self.evidence.wait_code {
                     Some(code) => End::Code(code),
-                    None => End::Unknown("the container was removed by somebody else while the task ran".into()),
+                    None => End::Unknown(
+                        "the container was removed by somebody else while the task ran".into(),
+                    ),
                 });
                 self.after_end()
             }
@@ -133,7 +149,11 @@ impl Machine {
                     return self.after_end();
                 }
                 self.ending = Some(Ending::Deadline);
-                if self.has_ended() { self.after_end() } else { self.kill() }
+                if self.has_ended() {
+                    self.after_end()
+                } else {
+                    self.kill()
+                }
             }
             Event::GraceOver if self.has_ended() => self.after_end(),
             Event::GraceOver => self.kill(),
@@ -191,7 +211,11 @@ impl Machine {
     }
 
     fn after_end(&self) -> Action {
-        if self.has_ended() && self.output_ended { Action::Finish } else { Action::Wait }
+        if self.has_ended() && self.output_ended {
+            Action::Finish
+        } else {
+            Action::Wait
+        }
     }
 
     /// How it ended, once [`Action::Finish`] was said.
@@ -199,18 +223,26 @@ impl Machine {
         let oom = self.evidence.oom_killed == Some(true);
         match (&self.end, self.ending) {
             // It may have ended by itself just before our signal came.
-            (Some(End::Code(code)), Some(_)) if !matches!(code, 137 | 143) && self.evidence.signals == ["KILL"] => {
+            (Some(End::Code(code)), Some(_))
+                if !matches!(code, 137 | 143) && self.evidence.signals == ["KILL"] =>
+            {
                 Outcome::Exited { code: *code }
             }
             // We ended it, whatever the code: Podman says -1 where a stalled reader blocks its monitor.
-            (Some(End::Code(_) | End::Unknown(_)), Some(Ending::Deadline)) => {
-                Outcome::Deadline { after_ms: self.deadline_ms }
+            (Some(End::Code(_) | End::Unknown(_)), Some(Ending::Deadline)) => Outcome::Deadline {
+                after_ms: u64::try_from(self.timeout.as_millis()).unwrap_or(u64::MAX),
+            },
+            (Some(End::Code(_) | End::Unknown(_)), Some(Ending::Cancel(by))) => {
+                Outcome::Cancelled { by }
             }
-            (Some(End::Code(_) | End::Unknown(_)), Some(Ending::Cancel(by))) => Outcome::Cancelled { by },
             (Some(End::Code(137)), None) if oom => Outcome::OutOfMemory,
             (Some(End::Code(code)), None) => Outcome::Exited { code: *code },
-            (Some(End::Lost) | None, _) => Outcome::EngineLost { message: self.last_error.clone() },
-            (Some(End::Unknown(message)), None) => Outcome::Unknown { message: message.clone() },
+            (Some(End::Lost) | None, _) => Outcome::EngineLost {
+                message: self.last_error.clone(),
+            },
+            (Some(End::Unknown(message)), None) => Outcome::Unknown {
+                message: message.clone(),
+            },
         }
     }
 
@@ -225,7 +257,12 @@ mod tests {
     use super::*;
 
     fn state(status: &str, exit_code: i64, oom_killed: bool) -> Event {
-        Event::Inspected(ContainerState { status: status.into(), exit_code, oom_killed, ..ContainerState::default() })
+        Event::Inspected(ContainerState {
+            status: status.into(),
+            exit_code,
+            oom_killed,
+            ..ContainerState::default()
+        })
     }
 
     fn ended(code: i64) -> Event {
@@ -234,7 +271,7 @@ mod tests {
 
     /// Runs events; the actions must be those given.
     fn run(steps: impl IntoIterator<Item = (Event, Action)>) -> Machine {
-        let mut machine = Machine::new(5000);
+        let mut machine = Machine::new(Duration::from_secs(5));
         for (number, (event, expected)) in steps.into_iter().enumerate() {
             let shown = format!("{event:?}");
             assert_eq!(machine.step(event), expected, "step {number}: {shown}");
@@ -251,7 +288,11 @@ mod tests {
             (state("stopped", 7, false), Finish),
         ]);
         assert_eq!(by_output.outcome(), Outcome::Exited { code: 7 });
-        let by_wait = run([(Event::WaitAnswered(7), Ask), (ended(7), Wait), (Event::OutputEnded, Finish)]);
+        let by_wait = run([
+            (Event::WaitAnswered(7), Ask),
+            (ended(7), Wait),
+            (Event::OutputEnded, Finish),
+        ]);
         assert_eq!(by_wait.outcome(), Outcome::Exited { code: 7 });
         assert_eq!(by_wait.evidence.wait_code, Some(7));
     }
@@ -273,10 +314,16 @@ mod tests {
     #[test]
     fn fr_020a_87_out_of_memory_is_told_apart_from_the_code() {
         use Action::{Ask, Finish};
-        let main = run([(Event::OutputEnded, Ask), (state("exited", 137, true), Finish)]);
+        let main = run([
+            (Event::OutputEnded, Ask),
+            (state("exited", 137, true), Finish),
+        ]);
         assert_eq!(main.outcome(), Outcome::OutOfMemory);
         assert!(!main.child_out_of_memory());
-        let child = run([(Event::OutputEnded, Ask), (state("exited", 0, true), Finish)]);
+        let child = run([
+            (Event::OutputEnded, Ask),
+            (state("exited", 0, true), Finish),
+        ]);
         assert_eq!(child.outcome(), Outcome::Exited { code: 0 });
         assert!(child.child_out_of_memory());
         let bare = run([(Event::OutputEnded, Ask), (ended(137), Finish)]);
@@ -293,7 +340,10 @@ mod tests {
         ]);
         assert_eq!(graceful.outcome(), Outcome::Cancelled { by: Cancel::Stop });
         assert_eq!(graceful.evidence.signals, ["TERM"]);
-        let stubborn = run([(Event::Cancel(Cancel::Stop), Terminate), (Event::GraceOver, Kill)]);
+        let stubborn = run([
+            (Event::Cancel(Cancel::Stop), Terminate),
+            (Event::GraceOver, Kill),
+        ]);
         assert_eq!(stubborn.evidence.signals, ["TERM", "KILL"]);
         let twice = run([
             (Event::Cancel(Cancel::Stop), Terminate),
@@ -330,16 +380,28 @@ mod tests {
     #[test]
     fn a_task_that_we_ended_needs_no_code_to_say_so() {
         use Action::{Ask, Finish, Kill};
-        let machine = run([(Event::Deadline, Kill), (ended(-1), Action::Wait), (Event::OutputEnded, Finish)]);
+        let machine = run([
+            (Event::Deadline, Kill),
+            (ended(-1), Action::Wait),
+            (Event::OutputEnded, Finish),
+        ]);
         assert_eq!(machine.outcome().status(), 124);
-        let machine = run([(Event::Cancel(Cancel::Kill), Kill), (Event::OutputEnded, Ask), (Event::Vanished, Finish)]);
+        let machine = run([
+            (Event::Cancel(Cancel::Kill), Kill),
+            (Event::OutputEnded, Ask),
+            (Event::Vanished, Finish),
+        ]);
         assert_eq!(machine.outcome(), Outcome::Cancelled { by: Cancel::Kill });
     }
 
     #[test]
     fn an_exit_just_before_the_kill_keeps_its_code() {
         use Action::{Ask, Finish, Kill};
-        let machine = run([(Event::Deadline, Kill), (Event::OutputEnded, Ask), (ended(3), Finish)]);
+        let machine = run([
+            (Event::Deadline, Kill),
+            (Event::OutputEnded, Ask),
+            (ended(3), Finish),
+        ]);
         assert_eq!(machine.outcome(), Outcome::Exited { code: 3 });
     }
 
@@ -363,9 +425,18 @@ mod tests {
             (Event::InspectFailed("no socket".into()), AskAgain(1)),
             (Event::EngineGivenUp, Finish),
         ]);
-        assert_eq!(lost.outcome(), Outcome::EngineLost { message: "no socket".into() });
+        assert_eq!(
+            lost.outcome(),
+            Outcome::EngineLost {
+                message: "no socket".into()
+            }
+        );
         assert_eq!(lost.outcome().status(), 125);
-        let back = run([(Event::WaitBroken, AskAgain(1)), (ended(7), Wait), (Event::OutputEnded, Finish)]);
+        let back = run([
+            (Event::WaitBroken, AskAgain(1)),
+            (ended(7), Wait),
+            (Event::OutputEnded, Finish),
+        ]);
         assert_eq!(back.outcome(), Outcome::Exited { code: 7 });
         let gone = run([(Event::OutputEnded, Ask), (Event::Vanished, Finish)]);
         assert_eq!(gone.outcome().status(), 125);

@@ -39,7 +39,11 @@ impl Engine {
         )?;
         call.target = call.target.query("path", path);
         let (connection, response) = self.stream(&call, None).await?;
-        Ok(ArchiveStream { call, body: response.into_body(), _connection: connection })
+        Ok(ArchiveStream {
+            call,
+            body: response.into_body(),
+            _connection: connection,
+        })
     }
 
     /// `PUT /containers/{id}/archive?path=…`, API 1.41: unpacks an uncompressed tar stream into a directory inside. Memory stays
@@ -53,8 +57,14 @@ impl Engine {
         path: &str,
         tar: impl AsyncRead + Send + 'static,
     ) -> Result<()> {
-        let mut call =
-            self.on_container("archive in", Code::Artifact, Method::PUT, container, "/archive", TIMEOUT)?;
+        let mut call = self.on_container(
+            "archive in",
+            Code::Artifact,
+            Method::PUT,
+            container,
+            "/archive",
+            TIMEOUT,
+        )?;
         call.target = call.target.query("path", path);
         let (_connection, response) = self.stream(&call, Some(stream_body(tar))).await?;
         let rest = Limited::new(response.into_body(), 64 * 1024).collect();
@@ -74,7 +84,12 @@ impl ArchiveStream {
         loop {
             match self.body.frame().await {
                 None => return Ok(None),
-                Some(Err(error)) => return Err(self.call.error(Kind::Cut, "the archive was cut").because(error)),
+                Some(Err(error)) => {
+                    return Err(self
+                        .call
+                        .error(Kind::Cut, "the archive was cut")
+                        .because(error));
+                }
                 Some(Ok(frame)) => {
                     if let Ok(data) = frame.into_data() {
                         return Ok(Some(data));

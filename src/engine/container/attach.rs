@@ -53,9 +53,21 @@ impl Engine {
     ///
     /// # Errors
     /// `ACODE-CTN-014`. Podman finds a bad command here, not at start.
-    pub async fn container_attach(&self, container: &str, options: AttachOptions) -> Result<Attached> {
-        let attach =
-            || self.on_container("attach", Code::EngineLost, Method::POST, container, "/attach", self.timeouts().act);
+    pub async fn container_attach(
+        &self,
+        container: &str,
+        options: AttachOptions,
+    ) -> Result<Attached> {
+        let attach = || {
+            self.on_container(
+                "attach",
+                Code::EngineLost,
+                Method::POST,
+                container,
+                "/attach",
+                self.timeouts().act,
+            )
+        };
         let mut call = attach()?;
         call.target = call
             .target
@@ -77,7 +89,10 @@ impl Engine {
             chunks: Chunks::default(),
             ended: false,
         };
-        Ok(Attached { input: Input { call, writer }, output })
+        Ok(Attached {
+            input: Input { call, writer },
+            output,
+        })
     }
 }
 
@@ -87,10 +102,11 @@ impl Input {
     /// # Errors
     /// `ACODE-CTN-014`; ordinary when the task has ended without reading its input.
     pub async fn write_all(&mut self, data: &[u8]) -> Result<()> {
-        self.writer
-            .write_all(data)
-            .await
-            .map_err(|e| self.call.error(Kind::Cut, "standard input was closed").because(e))
+        self.writer.write_all(data).await.map_err(|e| {
+            self.call
+                .error(Kind::Cut, "standard input was closed")
+                .because(e)
+        })
     }
 
     /// Half-closes: the task reads end-of-file, its output goes on.
@@ -98,10 +114,11 @@ impl Input {
     /// # Errors
     /// `ACODE-CTN-014`.
     pub async fn finish(&mut self) -> Result<()> {
-        self.writer
-            .shutdown()
-            .await
-            .map_err(|e| self.call.error(Kind::Cut, "standard input was closed").because(e))
+        self.writer.shutdown().await.map_err(|e| {
+            self.call
+                .error(Kind::Cut, "standard input was closed")
+                .because(e)
+        })
     }
 }
 
@@ -113,12 +130,18 @@ impl Output {
     pub async fn next(&mut self) -> Result<Option<Chunk>> {
         loop {
             let chunk = self.chunks.pop();
-            if let Some(chunk) = chunk.map_err(|e| self.call.error(Kind::Protocol, "the output is not framed").because(e))? {
+            if let Some(chunk) = chunk.map_err(|e| {
+                self.call
+                    .error(Kind::Protocol, "the output is not framed")
+                    .because(e)
+            })? {
                 return Ok(Some(chunk));
             }
             if self.ended {
                 let end = self.chunks.finish();
-                return end.map(|()| None).map_err(|e| self.call.error(Kind::Cut, "the output was cut").because(e));
+                return end
+                    .map(|()| None)
+                    .map_err(|e| self.call.error(Kind::Cut, "the output was cut").because(e));
             }
             let early = std::mem::take(&mut self.early);
             if !early.is_empty() {

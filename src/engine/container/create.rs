@@ -19,16 +19,26 @@ impl Engine {
         name: &ContainerName,
         body: &CreateBody,
     ) -> Result<(ContainerId, Vec<String>)> {
-        let target = self.target("/containers/create").query("name", name.as_str());
-        let call = Call::new("create", Code::CreateFailed, Method::POST, target, self.timeouts().act)
-            .on(name.as_str())
-            .json(body)?;
+        let target = self
+            .target("/containers/create")
+            .query("name", name.as_str());
+        let call = Call::new(
+            "create",
+            Code::CreateFailed,
+            Method::POST,
+            target,
+            self.timeouts().act,
+        )
+        .on(name.as_str())
+        .json(body)?;
         let reply = self.call(&call).await?;
-        let created: Created = reply.json(&call, &[201]).map_err(|error| match error.status() {
-            Some(404) => error.with_code(Code::ImageNotFound),
-            Some(409) => error.with_code(Code::NameTaken),
-            _ => error,
-        })?;
+        let created: Created = reply
+            .json(&call, &[201])
+            .map_err(|error| match error.status() {
+                Some(404) => error.with_code(Code::ImageNotFound),
+                Some(409) => error.with_code(Code::NameTaken),
+                _ => error,
+            })?;
         Ok((checked_id(&call, &created.id)?, created.warnings))
     }
 }

@@ -9,8 +9,14 @@ impl Engine {
     /// # Errors
     /// `ACODE-CTN-003`; 409 when it is not running ([`crate::Error::is_conflict`]).
     pub async fn container_kill(&self, container: &str, signal: &str) -> Result<()> {
-        let mut call =
-            self.on_container("kill", Code::StopFailed, Method::POST, container, "/kill", self.timeouts().ask)?;
+        let mut call = self.on_container(
+            "kill",
+            Code::StopFailed,
+            Method::POST,
+            container,
+            "/kill",
+            self.timeouts().ask,
+        )?;
         call.target = call.target.query("signal", signal);
         self.call(&call).await?.expect(&call, &[204])
     }

@@ -19,7 +19,10 @@ pub struct ListOptions {
 impl ListOptions {
     /// Everything labelled as ours, running or not.
     pub fn managed() -> Self {
-        Self { all: true, filters: Filters::new().with("label", format!("{MANAGED}=true")) }
+        Self {
+            all: true,
+            filters: Filters::new().with("label", format!("{MANAGED}=true")),
+        }
     }
 }
 
@@ -29,11 +32,19 @@ impl Engine {
     /// # Errors
     /// `ACODE-CTN-014`.
     pub async fn container_list(&self, options: &ListOptions) -> Result<Vec<Listed>> {
-        let mut target = self.target("/containers/json").query("all", if options.all { "true" } else { "false" });
+        let mut target = self
+            .target("/containers/json")
+            .query("all", if options.all { "true" } else { "false" });
         if !options.filters.is_empty() {
             target = target.query("filters", &options.filters.to_json());
         }
-        let call = Call::new("list", Code::EngineLost, Method::GET, target, self.timeouts().ask);
+        let call = Call::new(
+            "list",
+            Code::EngineLost,
+            Method::GET,
+            target,
+            self.timeouts().ask,
+        );
         self.call(&call).await?.json(&call, &[200])
     }
 }

@@ -39,9 +39,19 @@ impl Engine {
     ///
     /// # Errors
     /// `ACODE-CTN-014`; the log drivers `none` and some remote ones cannot be read back.
-    pub async fn container_logs(&self, container: &str, options: &LogsOptions) -> Result<LogStream> {
-        let mut call =
-            self.on_container("logs", Code::EngineLost, Method::GET, container, "/logs", self.timeouts().ask)?;
+    pub async fn container_logs(
+        &self,
+        container: &str,
+        options: &LogsOptions,
+    ) -> Result<LogStream> {
+        let mut call = self.on_container(
+            "logs",
+            Code::EngineLost,
+            Method::GET,
+            container,
+            "/logs",
+            self.timeouts().ask,
+        )?;
         let flag = |on: bool| if on { "1" } else { "0" };
         let mut target = call
             .target
@@ -49,7 +59,12 @@ impl Engine {
             .query("stderr", "1")
             .query("follow", flag(options.follow))
             .query("timestamps", flag(options.timestamps))
-            .query("tail", &options.tail.map_or_else(|| "all".to_owned(), |n| n.to_string()));
+            .query(
+                "tail",
+                &options
+                    .tail
+                    .map_or_else(|| "all".to_owned(), |n| n.to_string()),
+            );
         if let Some(since) = options.since {
             target = target.query("since", &since.to_string());
         }
@@ -72,21 +87,33 @@ impl LogStream {
     pub async fn next(&mut self) -> Result<Option<Chunk>> {
         loop {
             if let Some(chunks) = &mut self.chunks
-                && let Some(chunk) = chunks
-                    .pop()
-                    .map_err(|e| self.call.error(Kind::Protocol, "the log is not framed").because(e))?
+                && let Some(chunk) = chunks.pop().map_err(|e| {
+                    self.call
+                        .error(Kind::Protocol, "the log is not framed")
+                        .because(e)
+                })?
             {
                 return Ok(Some(chunk));
             }
             let Some(frame) = self.body.frame().await else {
                 let end = self.chunks.as_ref().map_or(Ok(()), Chunks::finish);
-                return end.map(|()| None).map_err(|e| self.call.error(Kind::Cut, "the log was cut").because(e));
+                return end
+                    .map(|()| None)
+                    .map_err(|e| self.call.error(Kind::Cut, "the log was cut").because(e));
             };
-            let frame = frame.map_err(|e| self.call.error(Kind::Cut, "the log was cut").because(e))?;
-            let Ok(data) = frame.into_data() else { continue };
+            let frame =
+                frame.map_err(|e| self.call.error(Kind::Cut, "the log was cut").because(e))?;
+            let Ok(data) = frame.into_data() else {
+                continue;
+            };
             match &mut self.chunks {
                 Some(chunks) => chunks.push(&data),
-                None => return Ok(Some(Chunk { stream: Stream::Stdout, data: data.to_vec() })),
+                None => {
+                    return Ok(Some(Chunk {
+                        stream: Stream::Stdout,
+                        data: data.to_vec(),
+                    }));
+                }
             }
         }
     }

@@ -70,8 +70,12 @@ impl Engine {
 
 /// The id in an answer; anything but an id is not believed.
 fn checked_id(call: &Call, text: &str) -> Result<ContainerId> {
-    ContainerId::new(text)
-        .ok_or_else(|| call.error(Kind::Protocol, "the container id in the answer is not 64 hex digits"))
+    ContainerId::new(text).ok_or_else(|| {
+        call.error(
+            Kind::Protocol,
+            "the container id in the answer is not 64 hex digits",
+        )
+    })
 }
 
 #[cfg(test)]
@@ -82,7 +86,14 @@ mod tests {
     fn ids_are_64_hex_digits() {
         let id = "0123456789abcdef".repeat(4);
         assert_eq!(ContainerId::new(&id).unwrap().short(), "0123456789ab");
-        for wrong in ["", "0123", &id.to_uppercase(), &id.replace('f', "g"), &format!("{id}0"), &id.replace('0', "/")] {
+        for wrong in [
+            "",
+            "0123",
+            &id.to_uppercase(),
+            &id.replace('f', "g"),
+            &format!("{id}0"),
+            &id.replace('0', "/"),
+        ] {
             assert!(ContainerId::new(wrong).is_none(), "{wrong}");
         }
     }

@@ -17,9 +17,18 @@ impl Engine {
     /// # Errors
     /// `ACODE-CTN-004`; 409 while another removal is under way, or without `force` while it runs (Podman: 500).
     pub async fn container_remove(&self, container: &str, options: RemoveOptions) -> Result<bool> {
-        let mut call =
-            self.on_container("remove", Code::RemoveFailed, Method::DELETE, container, "", self.timeouts().act)?;
-        call.target = call.target.query("v", "1").query("force", if options.force { "1" } else { "0" });
+        let mut call = self.on_container(
+            "remove",
+            Code::RemoveFailed,
+            Method::DELETE,
+            container,
+            "",
+            self.timeouts().act,
+        )?;
+        call.target = call
+            .target
+            .query("v", "1")
+            .query("force", if options.force { "1" } else { "0" });
         let reply = self.call(&call).await?;
         reply.expect(&call, &[200, 204, 404])?;
         Ok(reply.status != 404)

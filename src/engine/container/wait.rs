@@ -23,11 +23,21 @@ impl Engine {
     /// # Errors
     /// `ACODE-CTN-014`.
     pub async fn container_wait(&self, container: &str) -> Result<Waiting> {
-        let mut call =
-            self.on_container("wait", Code::EngineLost, Method::POST, container, "/wait", self.timeouts().ask)?;
+        let mut call = self.on_container(
+            "wait",
+            Code::EngineLost,
+            Method::POST,
+            container,
+            "/wait",
+            self.timeouts().ask,
+        )?;
         call.target = call.target.query("condition", "next-exit");
         let (connection, response) = self.stream(&call, None).await?;
-        Ok(Waiting { call, body: response.into_body(), _connection: connection })
+        Ok(Waiting {
+            call,
+            body: response.into_body(),
+            _connection: connection,
+        })
     }
 }
 
@@ -51,18 +61,31 @@ impl Waiting {
     /// # Errors
     /// `ACODE-CTN-014` when the connection is cut or the answer is no exit code (0 to 255).
     pub async fn exit_code(self) -> Result<u8> {
-        let Self { call, body, _connection } = self;
+        let Self {
+            call,
+            body,
+            _connection,
+        } = self;
         let body = Limited::new(body, 64 * 1024)
             .collect()
             .await
-            .map_err(|error| call.error(Kind::Cut, "the connection ended before the exit code").because(error))?
+            .map_err(|error| {
+                call.error(Kind::Cut, "the connection ended before the exit code")
+                    .because(error)
+            })?
             .to_bytes();
-        let answer: Answer = serde_json::from_slice(&body)
-            .map_err(|error| call.error(Kind::Protocol, "the answer is no exit code").because(error))?;
+        let answer: Answer = serde_json::from_slice(&body).map_err(|error| {
+            call.error(Kind::Protocol, "the answer is no exit code")
+                .because(error)
+        })?;
         if let Some(error) = answer.error.filter(|error| !error.message.is_empty()) {
             return Err(call.error(Kind::Refused, shown(&error.message)));
         }
-        u8::try_from(answer.status_code)
-            .map_err(|_| call.error(Kind::Protocol, format!("{} is not an exit code", answer.status_code)))
+        u8::try_from(answer.status_code).map_err(|_| {
+            call.error(
+                Kind::Protocol,
+                format!("{} is not an exit code", answer.status_code),
+            )
+        })
     }
 }

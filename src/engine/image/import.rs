@@ -28,11 +28,21 @@ impl Engine {
         changes: &[&str],
     ) -> Result<()> {
         // Podman 4.3 ignores `tag`, so the tag goes into `repo`.
-        let mut target = self.target("/images/create").query("fromSrc", "-").query("repo", name.as_str());
+        let mut target = self
+            .target("/images/create")
+            .query("fromSrc", "-")
+            .query("repo", name.as_str());
         for change in changes {
             target = target.query("changes", change);
         }
-        let call = Call::new("image import", Code::PullFailed, Method::POST, target, TIMEOUT).on(name.as_str());
+        let call = Call::new(
+            "image import",
+            Code::PullFailed,
+            Method::POST,
+            target,
+            TIMEOUT,
+        )
+        .on(name.as_str());
         let (_connection, response) = self.stream(&call, Some(stream_body(tar))).await?;
         within(&call, read_answer(&call, response.into_body())).await?
     }
@@ -42,13 +52,20 @@ async fn read_answer(call: &Call, mut body: Incoming) -> Result<()> {
     let mut lines = JsonLines::new(1024 * 1024);
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|e| call.error(Kind::Cut, "the answer was cut").because(e))?;
-        let Ok(data) = frame.into_data() else { continue };
-        lines.push(&data).map_err(|e| call.error(Kind::Protocol, "not the import's answer").because(e))?;
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
+        lines.push(&data).map_err(|e| {
+            call.error(Kind::Protocol, "not the import's answer")
+                .because(e)
+        })?;
         while let Some(value) = lines.next_value() {
             reported_error(call, &value)?;
         }
     }
-    lines.finish().map_err(|e| call.error(Kind::Cut, "the answer was cut").because(e))
+    lines
+        .finish()
+        .map_err(|e| call.error(Kind::Cut, "the answer was cut").because(e))
 }
 
 /// The engine answers 200 before it knows; a failure is then one of the values.
@@ -58,7 +75,9 @@ fn reported_error(call: &Call, value: &[u8]) -> Result<(), Error> {
         error: Option<String>,
     }
     match serde_json::from_slice::<Progress>(value) {
-        Ok(Progress { error: Some(error) }) => Err(call.error(Kind::Refused, crate::error::shown(&error))),
+        Ok(Progress { error: Some(error) }) => {
+            Err(call.error(Kind::Refused, crate::error::shown(&error)))
+        }
         _ => Ok(()),
     }
 }

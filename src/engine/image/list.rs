@@ -11,8 +11,13 @@ impl Engine {
     /// # Errors
     /// `ACODE-CTN-014`.
     pub async fn image_list(&self) -> Result<Vec<ImageListed>> {
-        let call =
-            Call::new("image list", Code::EngineLost, Method::GET, self.target("/images/json"), self.timeouts().ask);
+        let call = Call::new(
+            "image list",
+            Code::EngineLost,
+            Method::GET,
+            self.target("/images/json"),
+            self.timeouts().ask,
+        );
         self.call(&call).await?.json(&call, &[200])
     }
 }

@@ -28,7 +28,12 @@ impl Engine {
     ///
     /// # Errors
     /// `ACODE-CTN-014`.
-    pub async fn events(&self, filters: &Filters, since: Option<u64>, until: Option<u64>) -> Result<EventStream> {
+    pub async fn events(
+        &self,
+        filters: &Filters,
+        since: Option<u64>,
+        until: Option<u64>,
+    ) -> Result<EventStream> {
         let mut target = self.target("/events");
         if let Some(since) = since {
             target = target.query("since", &since.to_string());
@@ -39,9 +44,20 @@ impl Engine {
         if !filters.is_empty() {
             target = target.query("filters", &filters.to_json());
         }
-        let call = Call::new("events", Code::EngineLost, Method::GET, target, self.timeouts().ask);
+        let call = Call::new(
+            "events",
+            Code::EngineLost,
+            Method::GET,
+            target,
+            self.timeouts().ask,
+        );
         let (connection, response) = self.stream(&call, None).await?;
-        Ok(EventStream { call, body: response.into_body(), lines: JsonLines::new(MAX_EVENT), _connection: connection })
+        Ok(EventStream {
+            call,
+            body: response.into_body(),
+            lines: JsonLines::new(MAX_EVENT),
+            _connection: connection,
+        })
     }
 }
 
@@ -53,19 +69,29 @@ impl EventStream {
     pub async fn next(&mut self) -> Result<Option<Event>> {
         loop {
             if let Some(value) = self.lines.next_value() {
-                return serde_json::from_slice(&value)
-                    .map(Some)
-                    .map_err(|error| self.call.error(Kind::Protocol, "not an event").because(error));
+                return serde_json::from_slice(&value).map(Some).map_err(|error| {
+                    self.call
+                        .error(Kind::Protocol, "not an event")
+                        .because(error)
+                });
             }
             let Some(frame) = self.body.frame().await else {
                 let end = self.lines.finish();
-                return end.map(|()| None).map_err(|e| self.call.error(Kind::Cut, "cut inside an event").because(e));
+                return end
+                    .map(|()| None)
+                    .map_err(|e| self.call.error(Kind::Cut, "cut inside an event").because(e));
             };
-            let frame = frame.map_err(|e| self.call.error(Kind::Cut, "the event stream was cut").because(e))?;
+            let frame = frame.map_err(|e| {
+                self.call
+                    .error(Kind::Cut, "the event stream was cut")
+                    .because(e)
+            })?;
             if let Ok(data) = frame.into_data() {
-                self.lines
-                    .push(&data)
-                    .map_err(|e| self.call.error(Kind::Protocol, "not a stream of events").because(e))?;
+                self.lines.push(&data).map_err(|e| {
+                    self.call
+                        .error(Kind::Protocol, "not a stream of events")
+                        .because(e)
+                })?;
             }
         }
     }

@@ -11,8 +11,13 @@ impl Engine {
     /// # Errors
     /// `ACODE-CTN-008`.
     pub async fn info(&self) -> Result<Info> {
-        let call =
-            Call::new("info", Code::EngineUnavailable, Method::GET, self.target("/info"), self.timeouts().ask);
+        let call = Call::new(
+            "info",
+            Code::EngineUnavailable,
+            Method::GET,
+            self.target("/info"),
+            self.timeouts().ask,
+        );
         self.call(&call).await?.json(&call, &[200])
     }
 }

@@ -1,6 +1,6 @@
 //! Calls about the engine itself.
 
 pub(crate) mod events;
-pub(crate) mod ping;
 mod info;
+pub(crate) mod ping;
 mod version;

@@ -36,19 +36,36 @@ impl Engine {
         .on(&self.socket().display().to_string());
         let reply = self.call(&call).await?;
         reply.expect(&call, &[200])?;
-        let header = |name: &str| reply.headers.get(name).and_then(|value| value.to_str().ok());
-        let api_version = header("api-version").and_then(ApiVersion::parse).ok_or_else(|| {
-            call.error(Kind::Protocol, "what answers is no container engine: it names no API version")
-        })?;
+        let header = |name: &str| {
+            reply
+                .headers
+                .get(name)
+                .and_then(|value| value.to_str().ok())
+        };
+        let api_version = header("api-version")
+            .and_then(ApiVersion::parse)
+            .ok_or_else(|| {
+                call.error(
+                    Kind::Protocol,
+                    "what answers is no container engine: it names no API version",
+                )
+            })?;
         let kind = match header("libpod-api-version") {
             Some(_) => EngineKind::Podman,
             None => EngineKind::Docker,
         };
         // A proxy may drop Date; labels then carry this machine's time.
         let date = header("date").and_then(parse_http_date).unwrap_or_else(|| {
-            std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs())
+            std::time::SystemTime::now()
+                .duration_since(std::time::UNIX_EPOCH)
+                .map_or(0, |d| d.as_secs())
         });
         let server = crate::error::shown(header("server").unwrap_or("unknown"));
-        Ok(Ping { api_version, kind, server, date })
+        Ok(Ping {
+            api_version,
+            kind,
+            server,
+            date,
+        })
     }
 }

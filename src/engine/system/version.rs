@@ -11,8 +11,13 @@ impl Engine {
     /// # Errors
     /// `ACODE-CTN-008`.
     pub async fn version(&self) -> Result<Version> {
-        let call =
-            Call::new("version", Code::EngineUnavailable, Method::GET, self.target("/version"), self.timeouts().ask);
+        let call = Call::new(
+            "version",
+            Code::EngineUnavailable,
+            Method::GET,
+            self.target("/version"),
+            self.timeouts().ask,
+        );
         self.call(&call).await?.json(&call, &[200])
     }
 }
