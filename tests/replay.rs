@@ -36,10 +36,22 @@ struct Recorded {
 }
 
 const ENGINES: [Recorded; 4] = [
-    Recorded { directory: "v1.41-docker-20.10", kind: EngineKind::Docker },
-    Recorded { directory: "v1.45-docker-26.1", kind: EngineKind::Docker },
-    Recorded { directory: "v1.51-docker-28.5", kind: EngineKind::Docker },
-    Recorded { directory: "v1.41-podman-5.4", kind: EngineKind::Podman },
+    Recorded {
+        directory: "v1.41-docker-20.10",
+        kind: EngineKind::Docker,
+    },
+    Recorded {
+        directory: "v1.45-docker-26.1",
+        kind: EngineKind::Docker,
+    },
+    Recorded {
+        directory: "v1.51-docker-28.5",
+        kind: EngineKind::Docker,
+    },
+    Recorded {
+        directory: "v1.41-podman-5.4",
+        kind: EngineKind::Podman,
+    },
 ];
 
 /// Calls that are made again after a cut or a 5xx, until they were made [`TRIES`] times.
@@ -58,15 +70,21 @@ const TRIES: usize = 4;
 
 impl Recorded {
     fn path(self) -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("api-fixtures").join(self.directory)
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("api-fixtures")
+            .join(self.directory)
     }
 
     fn read(self, file: &str) -> Vec<u8> {
-        fs::read(self.path().join(file)).unwrap_or_else(|error| panic!("{}/{file}: {error}", self.directory))
+        fs::read(self.path().join(file))
+            .unwrap_or_else(|error| panic!("{}/{file}: {error}", self.directory))
     }
 
     fn exchange(self, name: &str) -> Exchange {
-        Exchange { req: self.read(&format!("{name}.req")), resp: self.read(&format!("{name}.resp")) }
+        Exchange {
+            req: self.read(&format!("{name}.req")),
+            resp: self.read(&format!("{name}.resp")),
+        }
     }
 
     fn cases(self) -> impl Iterator<Item = &'static Case> {
@@ -80,7 +98,12 @@ impl Recorded {
             assert_eq!(call.req, raw.as_bytes());
             call.req = self.read("version/ok.req");
         }
-        Script { ping: self.exchange("ping/ok"), call, pieces: Pieces::Whole, then: Then::KeepOpen }
+        Script {
+            ping: self.exchange("ping/ok"),
+            call,
+            pieces: Pieces::Whole,
+            then: Then::KeepOpen,
+        }
     }
 }
 
@@ -97,17 +120,37 @@ async fn play(recorded: Recorded, case: &Case, script: Script) -> Played {
     let context = format!("{} {} {:?}", recorded.directory, case.name, script.pieces);
     let begun = Instant::now();
     let server = Server::start(script).expect("a socket in the temporary directory");
-    let engine = Engine::connect(&server.host()).await.unwrap_or_else(|error| panic!("{context}: {error}"));
+    let engine = Engine::connect(&server.host())
+        .await
+        .unwrap_or_else(|error| panic!("{context}: {error}"));
     let api = format!("v{}-", engine.api_version());
-    assert!(recorded.directory.starts_with(&api) && recorded.kind == engine.kind(), "{context}: {engine:?}");
-    let id = if case.before == Before::Absent { MISSING } else { CONTAINER };
-    let subject = Subject { id: id.to_owned(), since: SECONDS, until: SECONDS };
+    assert!(
+        recorded.directory.starts_with(&api) && recorded.kind == engine.kind(),
+        "{context}: {engine:?}"
+    );
+    let id = if case.before == Before::Absent {
+        MISSING
+    } else {
+        CONTAINER
+    };
+    let subject = Subject {
+        id: id.to_owned(),
+        since: SECONDS,
+        until: SECONDS,
+    };
     let result = calls::call(&engine, case, &subject, None).await;
     // Its connections end with it, and the server waits for that.
     drop(engine);
     let took = begun.elapsed();
-    let requests = server.finish().await.unwrap_or_else(|wrong| panic!("{context}: {wrong}"));
-    Played { result, requests, took }
+    let requests = server
+        .finish()
+        .await
+        .unwrap_or_else(|wrong| panic!("{context}: {wrong}"));
+    Played {
+        result,
+        requests,
+        took,
+    }
 }
 
 /// How often `case` is made when its answer is no answer to keep.
@@ -118,10 +161,25 @@ fn tries(case: &Case) -> usize {
 
 async fn replay_call(call: &str) {
     for recorded in ENGINES {
-        for case in recorded.cases().filter(|case| case.name.split('/').next() == Some(call)) {
-            for pieces in [Pieces::Whole, Pieces::HeadThenBody, Pieces::Of(1), Pieces::Of(7)] {
-                let script = Script { pieces, ..recorded.script(case) };
-                let requests = if script.call.resp.starts_with(b"HTTP/1.1 5") { tries(case) } else { 1 };
+        for case in recorded
+            .cases()
+            .filter(|case| case.name.split('/').next() == Some(call))
+        {
+            for pieces in [
+                Pieces::Whole,
+                Pieces::HeadThenBody,
+                Pieces::Of(1),
+                Pieces::Of(7),
+            ] {
+                let script = Script {
+                    pieces,
+                    ..recorded.script(case)
+                };
+                let requests = if script.call.resp.starts_with(b"HTTP/1.1 5") {
+                    tries(case)
+                } else {
+                    1
+                };
                 let played = play(recorded, case, script).await;
                 let context = format!("{} {} {pieces:?}", recorded.directory, case.name);
                 assert_eq!(
@@ -176,7 +234,10 @@ fn every_case_is_replayed_and_has_an_expectation() {
     let cases: BTreeSet<&str> = CASES.iter().map(|case| case.name).collect();
     assert_eq!(cases.len(), CASES.len(), "a name is there twice");
     assert_eq!(cases, expected::names().collect());
-    let calls: BTreeSet<&str> = cases.iter().filter_map(|name| name.split('/').next()).collect();
+    let calls: BTreeSet<&str> = cases
+        .iter()
+        .filter_map(|name| name.split('/').next())
+        .collect();
     assert_eq!(calls, REPLAYED.iter().copied().collect());
 }
 
@@ -184,15 +245,27 @@ fn every_case_is_replayed_and_has_an_expectation() {
 fn every_recorded_file_is_used_and_its_masks_are_listed() {
     for recorded in ENGINES {
         let manifest = String::from_utf8(recorded.read("MANIFEST")).expect("the manifest is text");
-        let mut listed = manifest.split("\n[files]\n").nth(1).expect("the manifest has files").lines();
-        assert!(manifest.contains(&mask::legend()), "{}: the masks are others now", recorded.directory);
+        let mut listed = manifest
+            .split("\n[files]\n")
+            .nth(1)
+            .expect("the manifest has files")
+            .lines();
+        assert!(
+            manifest.contains(&mask::legend()),
+            "{}: the masks are others now",
+            recorded.directory
+        );
         let mut files = BTreeSet::from([recorded.path().join("MANIFEST")]);
         for case in recorded.cases() {
             for side in ["req", "resp"] {
                 let file = format!("{}.{side}", case.name);
                 let bytes = recorded.read(&file);
-                let known = Known { container: CONTAINER, image: IMAGE };
-                let masked = mask::mask(case.name, &bytes, known).unwrap_or_else(|error| panic!("{file}: {error}"));
+                let known = Known {
+                    container: CONTAINER,
+                    image: IMAGE,
+                };
+                let masked = mask::mask(case.name, &bytes, known)
+                    .unwrap_or_else(|error| panic!("{file}: {error}"));
                 assert_eq!(
                     masked.bytes.escape_ascii().to_string(),
                     bytes.escape_ascii().to_string(),
@@ -200,21 +273,45 @@ fn every_recorded_file_is_used_and_its_masks_are_listed() {
                     recorded.directory
                 );
                 let masks: Vec<&str> = masked.masks.iter().map(String::as_str).collect();
-                let masks = if masks.is_empty() { "none".to_owned() } else { masks.join(", ") };
-                assert_eq!(listed.next(), Some(format!("{file}: {masks}").as_str()), "{}", recorded.directory);
+                let masks = if masks.is_empty() {
+                    "none".to_owned()
+                } else {
+                    masks.join(", ")
+                };
+                assert_eq!(
+                    listed.next(),
+                    Some(format!("{file}: {masks}").as_str()),
+                    "{}",
+                    recorded.directory
+                );
                 files.insert(recorded.path().join(file));
             }
         }
         assert_eq!(listed.next(), None, "{}", recorded.directory);
         assert_eq!(files_below(&recorded.path()), files);
     }
-    let directories = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("api-fixtures")).expect("fixtures");
-    assert_eq!(directories.count(), ENGINES.len(), "a directory is not replayed");
+    let directories =
+        fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("api-fixtures")).expect("fixtures");
+    assert_eq!(
+        directories.count(),
+        ENGINES.len(),
+        "a directory is not replayed"
+    );
 }
 
 fn files_below(directory: &Path) -> BTreeSet<PathBuf> {
-    let paths = fs::read_dir(directory).expect("a directory").map(|entry| entry.expect("an entry").path());
-    paths.flat_map(|path| if path.is_dir() { files_below(&path) } else { BTreeSet::from([path]) }).collect()
+    let paths = fs::read_dir(directory)
+        .expect("a directory")
+        .map(|entry| entry.expect("an entry").path());
+    paths
+        .flat_map(|path| {
+            if path.is_dir() {
+                files_below(&path)
+            } else {
+                BTreeSet::from([path])
+            }
+        })
+        .collect()
 }
 
 /// Attach has no end of its own: what is cut between two frames is whole.
@@ -232,13 +329,20 @@ async fn an_answer_that_is_cut_is_an_error_and_never_a_result() {
     for recorded in ENGINES {
         for case in recorded.cases() {
             for sixteenth in 0..16 {
-                let mut script = Script { then: Then::Close, ..recorded.script(case) };
+                let mut script = Script {
+                    then: Then::Close,
+                    ..recorded.script(case)
+                };
                 let whole = std::mem::take(&mut script.call.resp);
                 let at = whole.len() * sixteenth / 16;
                 script.call.resp = whole[..at].to_vec();
                 let played = play(recorded, case, script).await;
-                let context =
-                    format!("{} {} cut at {at} of {}: {played:?}", recorded.directory, case.name, whole.len());
+                let context = format!(
+                    "{} {} cut at {at} of {}: {played:?}",
+                    recorded.directory,
+                    case.name,
+                    whole.len()
+                );
                 assert!(played.took < Duration::from_secs(1), "{context}");
                 if whole.starts_with(b"HTTP/1.1 101 ") && is_between_frames(&whole, at) {
                     assert!(played.result.is_ok(), "{context}");
@@ -246,7 +350,10 @@ async fn an_answer_that_is_cut_is_an_error_and_never_a_result() {
                 }
                 let error = played.result.as_ref().expect_err(&context);
                 if whole.starts_with(b"HTTP/1.1 2") || at < head_len(&whole) {
-                    assert!(error.is_cut() && error.is_unreachable() && error.is_retryable(), "{context}");
+                    assert!(
+                        error.is_cut() && error.is_unreachable() && error.is_retryable(),
+                        "{context}"
+                    );
                     assert_eq!(played.requests, tries(case), "{context}");
                 }
             }
@@ -258,9 +365,20 @@ async fn an_answer_that_is_cut_is_an_error_and_never_a_result() {
 async fn a_call_that_is_safe_to_repeat_is_repeated_after_a_500_and_no_other_is() {
     for recorded in ENGINES {
         for case in recorded.cases() {
-            let mut script = Script { then: Then::Close, ..recorded.script(case) };
-            let line = script.call.resp.iter().position(|b| *b == b'\r').expect("a status line");
-            script.call.resp.splice(..line, *b"HTTP/1.1 500 Internal Server Error");
+            let mut script = Script {
+                then: Then::Close,
+                ..recorded.script(case)
+            };
+            let line = script
+                .call
+                .resp
+                .iter()
+                .position(|b| *b == b'\r')
+                .expect("a status line");
+            script
+                .call
+                .resp
+                .splice(..line, *b"HTTP/1.1 500 Internal Server Error");
             let played = play(recorded, case, script).await;
             let context = format!("{} {}: {played:?}", recorded.directory, case.name);
             let error = played.result.as_ref().expect_err(&context);
@@ -273,15 +391,28 @@ async fn a_call_that_is_safe_to_repeat_is_repeated_after_a_500_and_no_other_is()
 
 #[tokio::test(start_paused = true)]
 async fn an_error_inside_a_good_answer_to_an_import_is_an_error() {
-    let case = CASES.iter().find(|case| case.name == "image_import/ok").expect("the case");
-    for recorded in ENGINES.into_iter().filter(|recorded| recorded.kind == EngineKind::Docker) {
+    let case = CASES
+        .iter()
+        .find(|case| case.name == "image_import/ok")
+        .expect("the case");
+    for recorded in ENGINES
+        .into_iter()
+        .filter(|recorded| recorded.kind == EngineKind::Docker)
+    {
         let mut script = recorded.script(case);
         let end = script.call.resp.len() - b"0\r\n\r\n".len();
-        let error = "{\"errorDetail\":{\"message\":\"no space left\"},\"error\":\"no space left\"}\r\n";
-        script.call.resp.splice(end..end, format!("{:x}\r\n{error}\r\n", error.len()).into_bytes());
+        let error =
+            "{\"errorDetail\":{\"message\":\"no space left\"},\"error\":\"no space left\"}\r\n";
+        script.call.resp.splice(
+            end..end,
+            format!("{:x}\r\n{error}\r\n", error.len()).into_bytes(),
+        );
         let played = play(recorded, case, script).await;
         let error = played.result.expect_err("the engine reported an error");
-        assert_eq!((error.code(), error.message().as_str()), (Code::PullFailed, "no space left"));
+        assert_eq!(
+            (error.code(), error.message().as_str()),
+            (Code::PullFailed, "no space left")
+        );
         assert!(!error.is_retryable());
     }
 }

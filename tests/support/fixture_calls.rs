@@ -4,7 +4,9 @@ use std::fmt;
 use std::io::{Cursor, Read};
 use std::time::Duration;
 
-use acode_rt::engine::{AttachOptions, Chunk, Engine, ListOptions, LogStream, LogsOptions, RemoveOptions};
+use acode_rt::engine::{
+    AttachOptions, Chunk, Engine, ListOptions, LogStream, LogsOptions, RemoveOptions,
+};
 use acode_rt::model::{Event, ImageListed, Inspect, Listed};
 use acode_rt::protocol::demux::Stream;
 use acode_rt::protocol::image_ref::ImageRef;
@@ -36,7 +38,10 @@ pub(crate) async fn call(
     Ok(match called {
         "ping" => {
             let ping = engine.ping().await?;
-            format!("{:?}, {}, API {}, at {}", ping.kind, ping.server, ping.api_version, ping.date)
+            format!(
+                "{:?}, {}, API {}, at {}",
+                ping.kind, ping.server, ping.api_version, ping.date
+            )
         }
         "version" | "version_refused" => {
             let v = engine.version().await?;
@@ -49,11 +54,19 @@ pub(crate) async fn call(
             let i = engine.info().await?;
             format!(
                 "{} with {} CPUs, {} bytes, {}, cgroup {}, swap limit {}, {:?}",
-                i.server_version, i.ncpu, i.mem_total, i.driver, i.cgroup_version, i.swap_limit, i.security_options
+                i.server_version,
+                i.ncpu,
+                i.mem_total,
+                i.driver,
+                i.cgroup_version,
+                i.swap_limit,
+                i.security_options
             )
         }
         "container_create" => {
-            let (id, warnings) = engine.container_create(&container_name(), &create_body(case)).await?;
+            let (id, warnings) = engine
+                .container_create(&container_name(), &create_body(case))
+                .await?;
             format!("{id}, warnings {warnings:?}")
         }
         "container_start" => {
@@ -84,12 +97,18 @@ pub(crate) async fn call(
             "killed".to_owned()
         }
         "container_stop" => {
-            engine.container_stop(id, Duration::from_millis(2500)).await?;
+            engine
+                .container_stop(id, Duration::from_millis(2500))
+                .await?;
             "stopped".to_owned()
         }
         "container_inspect" => {
             let inspect = engine.container_inspect(id).await?;
-            if case.name == "container_inspect/applied" { applied(&inspect) } else { inspected(&inspect) }
+            if case.name == "container_inspect/applied" {
+                applied(&inspect)
+            } else {
+                inspected(&inspect)
+            }
         }
         "container_list" => {
             let options = match case.name {
@@ -121,11 +140,22 @@ pub(crate) async fn call(
             read_log(engine.container_logs(id, &options).await?).await?
         }
         "container_remove" => {
-            let was_there = engine.container_remove(id, RemoveOptions::default()).await?;
-            if was_there { "removed" } else { "was not there" }.to_owned()
+            let was_there = engine
+                .container_remove(id, RemoveOptions::default())
+                .await?;
+            if was_there {
+                "removed"
+            } else {
+                "was not there"
+            }
+            .to_owned()
         }
         "archive_get" => {
-            let path = if case.name == "archive_get/file" { "/greeting.txt" } else { "/no such file" };
+            let path = if case.name == "archive_get/file" {
+                "/greeting.txt"
+            } else {
+                "/no such file"
+            };
             let mut archive = engine.archive_get(id, path).await?;
             let mut bytes = Vec::new();
             while let Some(part) = archive.next().await? {
@@ -134,11 +164,17 @@ pub(crate) async fn call(
             untarred(&bytes)
         }
         "archive_put" => {
-            engine.archive_put(id, "/", Cursor::new(greeting_tar())).await?;
+            engine
+                .archive_put(id, "/", Cursor::new(greeting_tar()))
+                .await?;
             "unpacked".to_owned()
         }
         "image_inspect" => {
-            let name = if case.name == "image_inspect/ok" { "busybox:latest" } else { "acode-fixtures:missing" };
+            let name = if case.name == "image_inspect/ok" {
+                "busybox:latest"
+            } else {
+                "acode-fixtures:missing"
+            };
             let i = engine.image_inspect(&image(name)).await?;
             let c = &i.config;
             format!(
@@ -156,25 +192,43 @@ pub(crate) async fn call(
         }
         "image_list" => {
             let line = |i: &ImageListed| {
-                format!("{} {:?} {:?} {} bytes at {}", i.id, i.repo_tags, i.repo_digests, i.size, i.created)
+                format!(
+                    "{} {:?} {:?} {} bytes at {}",
+                    i.id, i.repo_tags, i.repo_digests, i.size, i.created
+                )
             };
             joined(engine.image_list().await?.iter().map(line))
         }
         "image_import" => {
-            let tar = if case.name == "image_import/ok" { greeting_tar() } else { b"this is no tar".to_vec() };
-            engine.image_import(&image(IMPORTED), Cursor::new(tar), &["CMD [\"sh\"]"]).await?;
+            let tar = if case.name == "image_import/ok" {
+                greeting_tar()
+            } else {
+                b"this is no tar".to_vec()
+            };
+            engine
+                .image_import(&image(IMPORTED), Cursor::new(tar), &["CMD [\"sh\"]"])
+                .await?;
             "imported".to_owned()
         }
         "events" => {
             let filters = Filters::new().with("container", id);
-            let mut stream = engine.events(&filters, Some(subject.since), Some(subject.until)).await?;
+            let mut stream = engine
+                .events(&filters, Some(subject.since), Some(subject.until))
+                .await?;
             let mut events = Vec::new();
             while let Some(event) = stream.next().await? {
                 events.push(event);
             }
             let line = |e: &Event| {
-                let code = e.actor.attributes.get("exitCode").map_or("no", String::as_str);
-                format!("{} {} of {} at {} with {code} exit code", e.kind, e.action, e.actor.id, e.time)
+                let code = e
+                    .actor
+                    .attributes
+                    .get("exitCode")
+                    .map_or("no", String::as_str);
+                format!(
+                    "{} {} of {} at {} with {code} exit code",
+                    e.kind, e.action, e.actor.id, e.time
+                )
             };
             joined(events.iter().map(line))
         }
@@ -231,7 +285,12 @@ impl Output {
 
 impl fmt::Display for Output {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "stdout '{}', stderr '{}'", self.stdout.escape_ascii(), self.stderr.escape_ascii())
+        write!(
+            f,
+            "stdout '{}', stderr '{}'",
+            self.stdout.escape_ascii(),
+            self.stderr.escape_ascii()
+        )
     }
 }
 
@@ -290,12 +349,22 @@ fn applied(inspect: &Inspect) -> String {
 
 fn untarred(bytes: &[u8]) -> String {
     let mut files = Vec::new();
-    for entry in tar::Archive::new(bytes).entries().expect("a tar is readable from its start") {
+    for entry in tar::Archive::new(bytes)
+        .entries()
+        .expect("a tar is readable from its start")
+    {
         let mut entry = entry.expect("the recorded tar is whole");
-        let path = entry.path().expect("the path is text").display().to_string();
+        let path = entry
+            .path()
+            .expect("the path is text")
+            .display()
+            .to_string();
         let mut text = String::new();
         entry.read_to_string(&mut text).expect("the file is text");
-        files.push(format!("{path} {text:?} of {}", entry.header().mtime().unwrap_or(0)));
+        files.push(format!(
+            "{path} {text:?} of {}",
+            entry.header().mtime().unwrap_or(0)
+        ));
     }
     files.join(", ")
 }

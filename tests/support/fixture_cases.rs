@@ -42,12 +42,22 @@ pub(crate) struct Case {
 }
 
 const fn case(name: &'static str, before: Before, cmd: &'static [&'static str]) -> Case {
-    Case { name, before, cmd, raw: None, only: None }
+    Case {
+        name,
+        before,
+        cmd,
+        raw: None,
+        only: None,
+    }
 }
 
 const SLEEP: &[&str] = &["sleep", "60"];
 const TRUE: &[&str] = &["true"];
-const TWO_STREAMS: &[&str] = &["sh", "-c", "echo out; sleep 0.1; echo err >&2; sleep 0.1; printf 'no newline'"];
+const TWO_STREAMS: &[&str] = &[
+    "sh",
+    "-c",
+    "echo out; sleep 0.1; echo err >&2; sleep 0.1; printf 'no newline'",
+];
 const THREE_LINES: &[&str] = &["sh", "-c", "echo one; echo two; echo three"];
 const HUNGRY: &[&str] = &["sh", "-c", "x=$(head -c 99000000 /dev/zero | tr '\\0' x)"];
 const NOPE: &[&str] = &["/nope"];
@@ -77,9 +87,16 @@ pub(crate) const CASES: &[Case] = &[
     case("container_attach/output", Before::Created, TWO_STREAMS),
     case("container_attach/stdin", Before::Created, &["cat"]),
     case("container_attach/missing", Before::Absent, &[]),
-    Case { only: Some(EngineKind::Podman), ..case("container_attach/command_not_found", Before::Created, NOPE) },
+    Case {
+        only: Some(EngineKind::Podman),
+        ..case("container_attach/command_not_found", Before::Created, NOPE)
+    },
     case("container_wait/exit_0", Before::Created, TRUE),
-    case("container_wait/exit_7", Before::Created, &["sh", "-c", "exit 7"]),
+    case(
+        "container_wait/exit_7",
+        Before::Created,
+        &["sh", "-c", "exit 7"],
+    ),
     case("container_wait/missing", Before::Absent, &[]),
     case("container_kill/ok", Before::Running, SLEEP),
     case("container_kill/not_running", Before::Exited, TRUE),
@@ -88,7 +105,11 @@ pub(crate) const CASES: &[Case] = &[
     case("container_inspect/created", Before::Created, TRUE),
     case("container_inspect/applied", Before::Created, TRUE),
     case("container_inspect/running", Before::Running, SLEEP),
-    case("container_inspect/exited", Before::Exited, &["sh", "-c", "exit 7"]),
+    case(
+        "container_inspect/exited",
+        Before::Exited,
+        &["sh", "-c", "exit 7"],
+    ),
     case("container_inspect/oom_killed", Before::Exited, HUNGRY),
     case("container_inspect/missing", Before::Absent, &[]),
     case("container_list/empty", Before::Absent, &[]),
@@ -142,8 +163,12 @@ pub(crate) fn create_body(case: &Case) -> CreateBody {
     let stdin = case.name == "container_attach/stdin";
     let memory = 64 << 20;
     CreateBody {
-        image: if case.name == "container_create/image_missing" { "acode-fixtures:missing" } else { "busybox:latest" }
-            .to_owned(),
+        image: if case.name == "container_create/image_missing" {
+            "acode-fixtures:missing"
+        } else {
+            "busybox:latest"
+        }
+        .to_owned(),
         cmd: Some(case.cmd.iter().map(|&word| word.to_owned()).collect()),
         env: vec!["LANG=C.UTF-8".to_owned()],
         user: "1000:1000".to_owned(),
@@ -162,7 +187,11 @@ pub(crate) fn create_body(case: &Case) -> CreateBody {
             init: case.cmd != NOPE,
             readonly_rootfs: !matches!(case.name, "archive_get/file" | "archive_put/ok"),
             cap_drop: vec!["ALL".to_owned()],
-            cap_add: if case.name == "container_create/bad_request" { vec!["NOPE".to_owned()] } else { Vec::new() },
+            cap_add: if case.name == "container_create/bad_request" {
+                vec!["NOPE".to_owned()]
+            } else {
+                Vec::new()
+            },
             security_opt: vec!["no-new-privileges".to_owned()],
             ipc_mode: "private".to_owned(),
             cgroupns_mode: "private".to_owned(),
@@ -171,8 +200,15 @@ pub(crate) fn create_body(case: &Case) -> CreateBody {
             nano_cpus: 500_000_000,
             pids_limit: 64,
             shm_size: 1 << 20,
-            tmpfs: [("/tmp".to_owned(), "rw,noexec,nosuid,nodev,size=1m".to_owned())].into(),
-            log_config: LogConfig { driver: "json-file".to_owned(), ..LogConfig::default() },
+            tmpfs: [(
+                "/tmp".to_owned(),
+                "rw,noexec,nosuid,nodev,size=1m".to_owned(),
+            )]
+            .into(),
+            log_config: LogConfig {
+                driver: "json-file".to_owned(),
+                ..LogConfig::default()
+            },
             ..HostConfig::default()
         },
         ..CreateBody::default()
@@ -187,6 +223,8 @@ pub(crate) fn greeting_tar() -> Vec<u8> {
     header.set_mode(0o644);
     header.set_mtime(1_000_000_000);
     let mut builder = tar::Builder::new(Vec::new());
-    builder.append_data(&mut header, "greeting.txt", &text[..]).expect("a vector takes everything");
+    builder
+        .append_data(&mut header, "greeting.txt", &text[..])
+        .expect("a vector takes everything");
     builder.into_inner().expect("a vector takes everything")
 }

@@ -24,11 +24,17 @@ const NEWER: &[&str] = &["docker-26.1", "docker-28.5"];
 pub(crate) fn expected(case: &str, directory: &str) -> String {
     let rows: Vec<&str> = ROWS
         .iter()
-        .filter(|(name, engines, _)| *name == case && engines.iter().any(|engine| directory.contains(engine)))
+        .filter(|(name, engines, _)| {
+            *name == case && engines.iter().any(|engine| directory.contains(engine))
+        })
         .map(|(_, _, text)| *text)
         .collect();
-    let [text] = rows[..] else { panic!("{directory} {case} has {} rows", rows.len()) };
-    text.replace("<C>", CONTAINER).replace("<I>", IMAGE).replace("<O>", OTHER)
+    let [text] = rows[..] else {
+        panic!("{directory} {case} has {} rows", rows.len())
+    };
+    text.replace("<C>", CONTAINER)
+        .replace("<I>", IMAGE)
+        .replace("<O>", OTHER)
 }
 
 /// The cases that the table knows.
@@ -37,14 +43,46 @@ pub(crate) fn names() -> impl Iterator<Item = &'static str> {
 }
 
 const ROWS: &[Row] = &[
-    ("ping/ok", D20, "Docker, Docker/20.10.24+dfsg1 (linux), API 1.41, at 1000000000"),
-    ("ping/ok", D26, "Docker, Docker/26.1.5+dfsg1 (linux), API 1.45, at 1000000000"),
-    ("ping/ok", D28, "Docker, Docker/28.5.2+dfsg4 (linux), API 1.51, at 1000000000"),
-    ("ping/ok", PODMAN, "Podman, Libpod/5.4.2 (linux), API 1.41, at 1000000000"),
-    ("version/ok", D20, "20.10.24+dfsg1 API 1.12 to 1.41, linux/amd64, kernel 6.1.0"),
-    ("version/ok", D26, "26.1.5+dfsg1 API 1.24 to 1.45, linux/amd64, kernel 6.1.0"),
-    ("version/ok", D28, "28.5.2+dfsg4 API 1.24 to 1.51, linux/amd64, kernel 6.1.0"),
-    ("version/ok", PODMAN, "5.4.2 API 1.24 to 1.41, linux/amd64, kernel 6.1.0"),
+    (
+        "ping/ok",
+        D20,
+        "Docker, Docker/20.10.24+dfsg1 (linux), API 1.41, at 1000000000",
+    ),
+    (
+        "ping/ok",
+        D26,
+        "Docker, Docker/26.1.5+dfsg1 (linux), API 1.45, at 1000000000",
+    ),
+    (
+        "ping/ok",
+        D28,
+        "Docker, Docker/28.5.2+dfsg4 (linux), API 1.51, at 1000000000",
+    ),
+    (
+        "ping/ok",
+        PODMAN,
+        "Podman, Libpod/5.4.2 (linux), API 1.41, at 1000000000",
+    ),
+    (
+        "version/ok",
+        D20,
+        "20.10.24+dfsg1 API 1.12 to 1.41, linux/amd64, kernel 6.1.0",
+    ),
+    (
+        "version/ok",
+        D26,
+        "26.1.5+dfsg1 API 1.24 to 1.45, linux/amd64, kernel 6.1.0",
+    ),
+    (
+        "version/ok",
+        D28,
+        "28.5.2+dfsg4 API 1.24 to 1.51, linux/amd64, kernel 6.1.0",
+    ),
+    (
+        "version/ok",
+        PODMAN,
+        "5.4.2 API 1.24 to 1.41, linux/amd64, kernel 6.1.0",
+    ),
     (
         "info/ok",
         D20,
@@ -143,8 +181,16 @@ const ROWS: &[Row] = &[
         PODMAN,
         r#"ACODE-CTN-002 retryable: the engine answered 500 Internal Server Error: runc: runc create failed: unable to start container process: exec: "/nope": stat /nope: no such file or directory: OCI runtime attempted to invoke a command that was not found"#,
     ),
-    ("container_attach/output", ALL, r"stdout 'out\nno newline', stderr 'err\n'"),
-    ("container_attach/stdin", ALL, r"stdout 'to the task\n', stderr ''"),
+    (
+        "container_attach/output",
+        ALL,
+        r"stdout 'out\nno newline', stderr 'err\n'",
+    ),
+    (
+        "container_attach/stdin",
+        ALL,
+        r"stdout 'to the task\n', stderr ''",
+    ),
     (
         "container_attach/missing",
         DOCKER,
@@ -162,7 +208,11 @@ const ROWS: &[Row] = &[
         DOCKER,
         "ACODE-CTN-014 not-found: the engine answered 404 Not Found: No such container: acode-fixtures-missing",
     ),
-    ("container_wait/missing", PODMAN, "ACODE-CTN-014 not-found: the engine answered 404 Not Found: no such container"),
+    (
+        "container_wait/missing",
+        PODMAN,
+        "ACODE-CTN-014 not-found: the engine answered 404 Not Found: no such container",
+    ),
     ("container_kill/ok", ALL, "killed"),
     (
         "container_kill/not_running",
@@ -232,8 +282,16 @@ const ROWS: &[Row] = &[
         ALL,
         r#"1: acode-fixtures-case <C> of sha256:<I> at 1000000000: running, 'Up 1 second', {"acode.managed": "true", "acode.session": "fixtures", "acode.task": "case"}"#,
     ),
-    ("container_logs/plain", ALL, r"stdout 'out\nno newline', stderr 'err\n'"),
-    ("container_logs/tail", ALL, r"stdout 'two\nthree\n', stderr ''"),
+    (
+        "container_logs/plain",
+        ALL,
+        r"stdout 'out\nno newline', stderr 'err\n'",
+    ),
+    (
+        "container_logs/tail",
+        ALL,
+        r"stdout 'two\nthree\n', stderr ''",
+    ),
     (
         "container_logs/timestamps",
         DOCKER,
@@ -266,7 +324,11 @@ const ROWS: &[Row] = &[
         PODMAN,
         "ACODE-CTN-004 retryable: the engine answered 500 Internal Server Error: cannot remove container <C> as it is running - running or paused containers cannot be removed without force: container state improper",
     ),
-    ("archive_get/file", ALL, r#"greeting.txt "hello\n" of 1000000000"#),
+    (
+        "archive_get/file",
+        ALL,
+        r#"greeting.txt "hello\n" of 1000000000"#,
+    ),
     (
         "archive_get/missing",
         DOCKER,
@@ -314,7 +376,11 @@ const ROWS: &[Row] = &[
         PODMAN,
         "ACODE-CTN-011 not-found: the engine answered 404 Not Found: failed to find image acode-fixtures:missing: docker.io/library/acode-fixtures:missing: No such image",
     ),
-    ("image_list/ok", DOCKER, r#"1: sha256:<I> ["busybox:latest"] [] 2000000 bytes at 1000000000"#),
+    (
+        "image_list/ok",
+        DOCKER,
+        r#"1: sha256:<I> ["busybox:latest"] [] 2000000 bytes at 1000000000"#,
+    ),
     (
         "image_list/ok",
         PODMAN,

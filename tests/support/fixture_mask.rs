@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 
 /// Instead of the container's id; of a shortened one as many digits.
-pub(crate) const CONTAINER: &str = "c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1";
+pub(crate) const CONTAINER: &str =
+    "c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1";
 /// Instead of the id of the image `busybox:latest`.
 pub(crate) const IMAGE: &str = "d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1";
 /// Instead of any other 64 hex digits: layers, networks, sandboxes, imported images.
@@ -28,7 +29,11 @@ struct Field {
 }
 
 const fn field(within: &'static str, before: &'static str, value: &'static str) -> Field {
-    Field { within, before, value }
+    Field {
+        within,
+        before,
+        value,
+    }
 }
 
 const FIELDS: &[Field] = &[
@@ -43,8 +48,16 @@ const FIELDS: &[Field] = &[
     field("", "\"UpperDir\":", "\"/masked\""),
     field("", "\"WorkDir\":", "\"/masked\""),
     field("", "\"Created\":", "1000000000"),
-    field("container_list/", "\"State\":\"running\",\"Status\":", "\"Up 1 second\""),
-    field("container_list/", "\"State\":\"exited\",\"Status\":", "\"Exited (0) 1 second ago\""),
+    field(
+        "container_list/",
+        "\"State\":\"running\",\"Status\":",
+        "\"Up 1 second\"",
+    ),
+    field(
+        "container_list/",
+        "\"State\":\"exited\",\"Status\":",
+        "\"Exited (0) 1 second ago\"",
+    ),
     field("events/", "\"time\":", "1000000000"),
     field("events/", "\"timeNano\":", "1000000000000000000"),
     field("image_", "\"Size\":", "2000000"),
@@ -99,7 +112,11 @@ pub(crate) fn legend() -> String {
 
 /// `Pid` of `"Pid":`.
 fn label(before: &str) -> &str {
-    before.trim_end_matches("\":").rsplit('"').next().unwrap_or(before)
+    before
+        .trim_end_matches("\":")
+        .rsplit('"')
+        .next()
+        .unwrap_or(before)
 }
 
 /// Masks one side of the exchange `name`. `Content-Length` and the sizes of chunks are made to fit.
@@ -109,7 +126,10 @@ fn label(before: &str) -> &str {
 pub(crate) fn mask(name: &str, message: &[u8], known: Known<'_>) -> Result<Masked, String> {
     let head_end = find(message, b"\r\n\r\n").ok_or("the message has no head")? + 4;
     let head = std::str::from_utf8(&message[..head_end]).map_err(|e| e.to_string())?;
-    let (body, chunks) = if head.to_ascii_lowercase().contains("\r\ntransfer-encoding: chunked\r\n") {
+    let (body, chunks) = if head
+        .to_ascii_lowercase()
+        .contains("\r\ntransfer-encoding: chunked\r\n")
+    {
         unchunked(&message[head_end..])?
     } else {
         (message[head_end..].to_vec(), Vec::new())
@@ -132,12 +152,17 @@ pub(crate) fn mask(name: &str, message: &[u8], known: Known<'_>) -> Result<Maske
     if chunks.is_empty() {
         let length = |length: usize| format!("\r\nContent-Length: {length}\r\n");
         let head = String::from_utf8(head_bytes).map_err(|e| e.to_string())?;
-        head_bytes = head.replace(&length(body.len()), &length(masked.len())).into_bytes();
+        head_bytes = head
+            .replace(&length(body.len()), &length(masked.len()))
+            .into_bytes();
         head_bytes.extend(masked);
     } else {
         head_bytes.extend(chunked(&masked, &chunks));
     }
-    Ok(Masked { bytes: head_bytes, masks })
+    Ok(Masked {
+        bytes: head_bytes,
+        masks,
+    })
 }
 
 /// A chunk's size, also as it was written.
@@ -150,7 +175,9 @@ fn unchunked(mut text: &[u8]) -> Result<(Vec<u8>, Vec<Chunk>), String> {
         let line = find(text, b"\r\n").ok_or("a chunk has no size")?;
         let written = std::str::from_utf8(&text[..line]).map_err(|e| e.to_string())?;
         let size = usize::from_str_radix(written, 16).map_err(|e| e.to_string())?;
-        let chunk = text.get(line + 2..line + 2 + size).ok_or("a chunk is cut")?;
+        let chunk = text
+            .get(line + 2..line + 2 + size)
+            .ok_or("a chunk is cut")?;
         body.extend_from_slice(chunk);
         chunks.push((written.to_owned(), size));
         text = &text[line + 2 + size..];
@@ -170,11 +197,19 @@ fn unchunked(mut text: &[u8]) -> Result<(Vec<u8>, Vec<Chunk>), String> {
 fn chunked(mut body: &[u8], chunks: &[Chunk]) -> Vec<u8> {
     let mut out = Vec::new();
     for (index, (written, size)) in chunks.iter().enumerate() {
-        let take = if index + 2 == chunks.len() { body.len() } else { body.len().min(*size) };
+        let take = if index + 2 == chunks.len() {
+            body.len()
+        } else {
+            body.len().min(*size)
+        };
         if take == 0 && *size > 0 {
             continue;
         }
-        let written = if take == *size { written.clone() } else { format!("{take:x}") };
+        let written = if take == *size {
+            written.clone()
+        } else {
+            format!("{take:x}")
+        };
         out.extend([written.as_bytes(), b"\r\n", &body[..take], b"\r\n"].concat());
         body = &body[take..];
     }
@@ -245,7 +280,9 @@ fn fields(name: &str, body: &[u8], edits: &mut Edits) {
             }
             let end = start + value_len(&body[start..]);
             let value = &body[start..end];
-            if value.first().is_some_and(|first| (*first == b'"') == field.value.starts_with('"'))
+            if value
+                .first()
+                .is_some_and(|first| (*first == b'"') == field.value.starts_with('"'))
                 && value != b"\"\""
                 && (value != b"0" || field.value == "0")
             {
@@ -279,10 +316,15 @@ fn ids(text: &[u8], known: Known<'_>, edits: &mut Edits) {
             at += 3;
             continue;
         }
-        let word = text[at..].iter().take_while(|b| b.is_ascii_alphanumeric()).count();
+        let word = text[at..]
+            .iter()
+            .take_while(|b| b.is_ascii_alphanumeric())
+            .count();
         let run = &text[at..at + word];
         let instead = match word {
-            11..=64 if known.container.as_bytes().starts_with(run) => Some((CONTAINER, "container id")),
+            11..=64 if known.container.as_bytes().starts_with(run) => {
+                Some((CONTAINER, "container id"))
+            }
             11..=64 if known.image.as_bytes().starts_with(run) => Some((IMAGE, "image id")),
             64 if run.iter().all(u8::is_ascii_hexdigit) => Some((OTHER, "other id")),
             _ => None,
@@ -299,14 +341,26 @@ fn times(text: &[u8], edits: &mut Edits) {
     const SHAPE: &[u8] = b"0000-00-00T00:00:00";
     let mut at = 0;
     while let Some(window) = text.get(at..at + SHAPE.len()) {
-        let fits = window.iter().zip(SHAPE).all(|(b, s)| if *s == b'0' { b.is_ascii_digit() } else { b == s });
+        let fits = window.iter().zip(SHAPE).all(|(b, s)| {
+            if *s == b'0' {
+                b.is_ascii_digit()
+            } else {
+                b == s
+            }
+        });
         if fits && !window.starts_with(b"0001") {
             let rest = &text[at + SHAPE.len()..];
             let fraction = match rest.split_first() {
-                Some((b'.', digits)) => 1 + digits.iter().take_while(|b| b.is_ascii_digit()).count(),
+                Some((b'.', digits)) => {
+                    1 + digits.iter().take_while(|b| b.is_ascii_digit()).count()
+                }
                 _ => 0,
             };
-            let instead = if fraction > 0 { format!("{TIME}.000000000") } else { TIME.to_owned() };
+            let instead = if fraction > 0 {
+                format!("{TIME}.000000000")
+            } else {
+                TIME.to_owned()
+            };
             edits.add(at, at + SHAPE.len() + fraction, instead, "RFC 3339 time");
         }
         at += 1;
@@ -322,14 +376,23 @@ mod tests {
     use super::*;
 
     const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
-    const KNOWN: Known<'_> = Known { container: ID, image: "fedcba9876543210" };
-    const MASKED: Known<'_> = Known { container: CONTAINER, image: IMAGE };
+    const KNOWN: Known<'_> = Known {
+        container: ID,
+        image: "fedcba9876543210",
+    };
+    const MASKED: Known<'_> = Known {
+        container: CONTAINER,
+        image: IMAGE,
+    };
 
     fn masked(name: &str, message: &str) -> (String, Vec<String>) {
         let masked = mask(name, message.as_bytes(), KNOWN).unwrap();
         let again = mask(name, &masked.bytes, MASKED).unwrap();
         assert_eq!(masked, again, "masking twice is masking once");
-        (String::from_utf8(masked.bytes).unwrap(), masked.masks.into_iter().collect())
+        (
+            String::from_utf8(masked.bytes).unwrap(),
+            masked.masks.into_iter().collect(),
+        )
     }
 
     #[test]
@@ -356,7 +419,18 @@ mod tests {
                 "HTTP/1.1 200 OK\r\nDate: {DATE}\r\nContent-Length: {length}\r\nX-Reference-Id: {REFERENCE}\r\n\r\n{body}"
             )
         );
-        assert_eq!(masks, ["Date", "LogPath", "Pid", "RFC 3339 time", "X-Reference-Id", "container id", "other id"]);
+        assert_eq!(
+            masks,
+            [
+                "Date",
+                "LogPath",
+                "Pid",
+                "RFC 3339 time",
+                "X-Reference-Id",
+                "container id",
+                "other id"
+            ]
+        );
     }
 
     #[test]
@@ -364,7 +438,9 @@ mod tests {
         let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
         let (text, masks) = masked(
             "events/x",
-            &format!("{head}1D\r\n{{\"time\":1795254868,\"timeNano\"\r\nA\r\n:123456789\r\n1\r\n}}\r\n0\r\n\r\n"),
+            &format!(
+                "{head}1D\r\n{{\"time\":1795254868,\"timeNano\"\r\nA\r\n:123456789\r\n1\r\n}}\r\n0\r\n\r\n"
+            ),
         );
         let nano = "1000000000000000000";
         assert_eq!(
@@ -380,17 +456,34 @@ mod tests {
             "container_inspect/x",
             &format!("{head}11\r\n{{\"LogPath\":\"/long\r\n6\r\n/path\"\r\n1\r\n}}\r\n0\r\n\r\n"),
         );
-        assert_eq!(text, format!("{head}11\r\n{{\"LogPath\":\"/mask\r\n4\r\ned\"}}\r\n0\r\n\r\n"), "one chunk less");
+        assert_eq!(
+            text,
+            format!("{head}11\r\n{{\"LogPath\":\"/mask\r\n4\r\ned\"}}\r\n0\r\n\r\n"),
+            "one chunk less"
+        );
         for cut in ["", "5\r\nabc", "x\r\n", "1\r\na\r\n", "0\r\n\r\nmore"] {
-            assert!(mask("x", format!("{head}{cut}").as_bytes(), KNOWN).is_err(), "{cut:?}");
+            assert!(
+                mask("x", format!("{head}{cut}").as_bytes(), KNOWN).is_err(),
+                "{cut:?}"
+            );
         }
     }
 
     #[test]
     fn a_length_inside_a_body_is_never_made_wrong() {
         let head = "HTTP/1.1 200 OK\r\n\r\n";
-        assert!(mask("x", format!("{head}\u{1}2026-01-02T03:04:05.123Z").as_bytes(), KNOWN).is_err());
-        let (text, _) = masked("x", &format!("{head}\u{1}2026-01-02T03:04:05.123456789Z 2026-01-02T03:04:05Z"));
+        assert!(
+            mask(
+                "x",
+                format!("{head}\u{1}2026-01-02T03:04:05.123Z").as_bytes(),
+                KNOWN
+            )
+            .is_err()
+        );
+        let (text, _) = masked(
+            "x",
+            &format!("{head}\u{1}2026-01-02T03:04:05.123456789Z 2026-01-02T03:04:05Z"),
+        );
         assert_eq!(text, format!("{head}\u{1}{TIME}.000000000Z {TIME}Z"));
     }
 
@@ -398,9 +491,12 @@ mod tests {
     fn requests_are_masked_too() {
         let (text, masks) = masked(
             "events/x",
-            &format!("GET /v1.41/events?since=17&until=18&filters=%22{ID}%22 HTTP/1.1\r\nhost: x\r\n\r\n"),
+            &format!(
+                "GET /v1.41/events?since=17&until=18&filters=%22{ID}%22 HTTP/1.1\r\nhost: x\r\n\r\n"
+            ),
         );
-        let target = format!("/v1.41/events?since={SECONDS}&until={SECONDS}&filters=%22{CONTAINER}%22");
+        let target =
+            format!("/v1.41/events?since={SECONDS}&until={SECONDS}&filters=%22{CONTAINER}%22");
         assert_eq!(text, format!("GET {target} HTTP/1.1\r\nhost: x\r\n\r\n"));
         assert_eq!(masks, ["container id", "window"]);
     }

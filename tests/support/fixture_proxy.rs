@@ -47,7 +47,11 @@ impl Proxy {
             }
         })
         .abort_handle();
-        Ok(Self { socket: socket.to_owned(), heard, accepting })
+        Ok(Self {
+            socket: socket.to_owned(),
+            heard,
+            accepting,
+        })
     }
 
     /// What was said since the last time. A call that was repeated counts once.
@@ -86,7 +90,10 @@ async fn pass(
         if count == 0 {
             return to.shutdown().await;
         }
-        heard.lock().unwrap_or_else(PoisonError::into_inner).push((way, buffer[..count].to_vec()));
+        heard
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push((way, buffer[..count].to_vec()));
         to.write_all(&buffer[..count]).await?;
     }
 }

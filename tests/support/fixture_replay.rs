@@ -55,7 +55,8 @@ impl Server {
     pub(crate) fn start(script: Script) -> io::Result<Self> {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let socket = std::env::temp_dir().join(format!("acode-replay-{}-{number}.sock", std::process::id()));
+        let socket =
+            std::env::temp_dir().join(format!("acode-replay-{}-{number}.sock", std::process::id()));
         let listener = UnixListener::bind(&socket)?;
         let seen = Arc::<Mutex<Seen>>::default();
         let (all, script) = (Arc::clone(&seen), Arc::new(script));
@@ -71,7 +72,11 @@ impl Server {
             }
         })
         .abort_handle();
-        Ok(Self { socket, seen, accepting })
+        Ok(Self {
+            socket,
+            seen,
+            accepting,
+        })
     }
 
     pub(crate) fn host(&self) -> Host {
@@ -89,7 +94,11 @@ impl Server {
             conversation.await.map_err(|error| error.to_string())?;
         }
         let seen = lock(&self.seen);
-        if seen.wrong.is_empty() { Ok(seen.requests - 1) } else { Err(seen.wrong.join("; ")) }
+        if seen.wrong.is_empty() {
+            Ok(seen.requests - 1)
+        } else {
+            Err(seen.wrong.join("; "))
+        }
     }
 }
 
@@ -105,7 +114,11 @@ fn lock(seen: &Mutex<Seen>) -> std::sync::MutexGuard<'_, Seen> {
     seen.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn converse(mut stream: UnixStream, script: &Script, seen: &Mutex<Seen>) -> Result<(), String> {
+async fn converse(
+    mut stream: UnixStream,
+    script: &Script,
+    seen: &Mutex<Seen>,
+) -> Result<(), String> {
     loop {
         let mut first = [0];
         if stream.read(&mut first).await.unwrap_or(0) == 0 {
@@ -119,7 +132,11 @@ async fn converse(mut stream: UnixStream, script: &Script, seen: &Mutex<Seen>) -
         let exchange = if is_ping { &script.ping } else { &script.call };
         let head_len = head_len(&exchange.req);
         let upgrades = exchange.req[..head_len].ends_with(b"\r\nupgrade: tcp\r\n\r\n");
-        let request = if upgrades { &exchange.req[..head_len] } else { &exchange.req[..] };
+        let request = if upgrades {
+            &exchange.req[..head_len]
+        } else {
+            &exchange.req[..]
+        };
         expect(&mut stream, first[0], request).await?;
         if upgrades {
             return stream_both_ways(stream, script).await;
@@ -138,9 +155,17 @@ async fn expect(stream: &mut UnixStream, first: u8, request: &[u8]) -> Result<()
     while heard != request {
         let mut buffer = [0; 4096];
         let fits = request.starts_with(&heard);
-        let count = if fits { stream.read(&mut buffer).await.unwrap_or(0) } else { 0 };
+        let count = if fits {
+            stream.read(&mut buffer).await.unwrap_or(0)
+        } else {
+            0
+        };
         if count == 0 {
-            return Err(format!("'{}' came instead of '{}'", heard.escape_ascii(), request.escape_ascii()));
+            return Err(format!(
+                "'{}' came instead of '{}'",
+                heard.escape_ascii(),
+                request.escape_ascii()
+            ));
         }
         heard.extend_from_slice(&buffer[..count]);
     }
@@ -166,7 +191,10 @@ async fn stream_both_ways(mut stream: UnixStream, script: &Script) -> Result<(),
         let already = said.len();
         let _ = stream.read_to_end(&mut said).await;
         if said.len() > already {
-            return Err(format!("'{}' came behind the request", said[already..].escape_ascii()));
+            return Err(format!(
+                "'{}' came behind the request",
+                said[already..].escape_ascii()
+            ));
         }
     }
     Ok(())
@@ -189,5 +217,8 @@ async fn send(stream: &mut UnixStream, bytes: &[u8], pieces: Pieces) -> io::Resu
 
 /// Where the body begins; of what has no whole head, its end.
 pub(crate) fn head_len(message: &[u8]) -> usize {
-    message.windows(4).position(|window| window == b"\r\n\r\n").map_or(message.len(), |at| at + 4)
+    message
+        .windows(4)
+        .position(|window| window == b"\r\n\r\n")
+        .map_or(message.len(), |at| at + 4)
 }

@@ -54,17 +54,24 @@ pub(crate) const OUTPUT: &[u8] = b"\x01\0\0\0\0\0\0\x04out\n\x02\0\0\0\0\0\0\x04
 pub(crate) const EXIT_CODE: i64 = 7;
 
 pub(crate) fn response(status: &str, body: &str) -> Vec<u8> {
-    format!("HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len())
-        .into_bytes()
+    format!(
+        "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .into_bytes()
 }
 
 impl Scripted {
     pub(crate) fn start(rules: &[Rule]) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("acode-wire-{}-{number}.sock", std::process::id()));
+        let path =
+            std::env::temp_dir().join(format!("acode-wire-{}-{number}.sock", std::process::id()));
         let listener = UnixListener::bind(&path).unwrap();
-        let state = Arc::new(Mutex::new(State { rules: rules.to_vec(), ..State::default() }));
+        let state = Arc::new(Mutex::new(State {
+            rules: rules.to_vec(),
+            ..State::default()
+        }));
         let served = Arc::clone(&state);
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -80,7 +87,10 @@ impl Scripted {
     }
 
     pub(crate) async fn connect(&self) -> acode_rt::Result<Engine> {
-        let timeouts = Timeouts { ask: Duration::from_millis(400), act: Duration::from_millis(400) };
+        let timeouts = Timeouts {
+            ask: Duration::from_millis(400),
+            act: Duration::from_millis(400),
+        };
         Engine::connect_with(&self.host(), timeouts).await
     }
 
@@ -90,7 +100,13 @@ impl Scripted {
 
     /// How many requests had `call` in their first line.
     pub(crate) fn count(&self, call: &str) -> usize {
-        self.state.lock().unwrap().requests.iter().filter(|line| line.contains(call)).count()
+        self.state
+            .lock()
+            .unwrap()
+            .requests
+            .iter()
+            .filter(|line| line.contains(call))
+            .count()
     }
 }
 
@@ -107,7 +123,10 @@ fn serve(stream: UnixStream, state: &Mutex<State>) {
         let fault = {
             let mut state = state.lock().unwrap();
             state.requests.push(line.clone());
-            let rule = state.rules.iter_mut().find(|rule| rule.times > 0 && line.contains(rule.call));
+            let rule = state
+                .rules
+                .iter_mut()
+                .find(|rule| rule.times > 0 && line.contains(rule.call));
             rule.map(|rule| {
                 rule.times -= 1;
                 rule.fault.clone()
@@ -161,11 +180,17 @@ fn wait_for(state: &Mutex<State>, done: impl Fn(&State) -> bool) {
 
 fn read_request(reader: &mut BufReader<UnixStream>) -> Option<(String, String)> {
     let mut first = String::new();
-    reader.read_line(&mut first).ok().filter(|count| *count > 0)?;
+    reader
+        .read_line(&mut first)
+        .ok()
+        .filter(|count| *count > 0)?;
     let mut length = 0;
     loop {
         let mut line = String::new();
-        reader.read_line(&mut line).ok().filter(|count| *count > 0)?;
+        reader
+            .read_line(&mut line)
+            .ok()
+            .filter(|count| *count > 0)?;
         if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
             length = value.trim().parse().unwrap();
         }
@@ -185,7 +210,10 @@ fn act(state: &Mutex<State>, line: &str, body: &str) -> Vec<u8> {
         return b"HTTP/1.1 200 OK\r\nApi-Version: 1.51\r\nServer: Docker/28.5 (linux)\r\nDate: Sat, 21 Nov 2026 09:24:57 GMT\r\nContent-Length: 2\r\n\r\nOK".to_vec();
     }
     if line.contains("/images/") {
-        return response("200 OK", &format!(r#"{{"Id":"sha256:{}","Config":{{}}}}"#, "ab".repeat(32)));
+        return response(
+            "200 OK",
+            &format!(r#"{{"Id":"sha256:{}","Config":{{}}}}"#, "ab".repeat(32)),
+        );
     }
     if line.contains("/containers/create") {
         if state.exists {
@@ -221,7 +249,11 @@ fn act(state: &Mutex<State>, line: &str, body: &str) -> Vec<u8> {
 /// Echoes what create was sent, as Docker does.
 fn inspect(state: &State) -> Vec<u8> {
     let sent: serde_json::Value = serde_json::from_str(&state.body).unwrap();
-    let (status, code) = if state.started { ("exited", EXIT_CODE) } else { ("created", 0) };
+    let (status, code) = if state.started {
+        ("exited", EXIT_CODE)
+    } else {
+        ("created", 0)
+    };
     let body = serde_json::json!({
         "Id": ID,
         "Name": "/acode-s-t",
