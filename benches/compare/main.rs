@@ -42,7 +42,7 @@ impl Options {
                 .filter(|host| !host.is_empty())
                 .unwrap_or_else(|| "unix:///var/run/docker.sock".to_owned()),
             only: None,
-            runs: 20,
+            runs: 40,
             output_runs: 5,
             json: false,
         };
@@ -180,7 +180,8 @@ fn compare(options: &Options, engine: &Engine) -> Result<bool, String> {
     Ok(rows.iter().all(Row::met))
 }
 
-/// Alternates the clients: `WARM_UP` rounds for nothing, then `runs` that count.
+/// Alternates the clients: `WARM_UP` rounds for nothing, then `runs` that count. Each round begins with another client, since
+/// an engine still works on the end of one task when the next begins.
 fn alternate<const N: usize>(
     clients: &[Vec<String>; N],
     host: &str,
@@ -189,10 +190,11 @@ fn alternate<const N: usize>(
 ) -> Result<[Vec<Sample>; N], String> {
     let mut samples = [const { Vec::new() }; N];
     for round in 0..WARM_UP + runs {
-        for (client, samples) in clients.iter().zip(&mut samples) {
-            let sample = sample(client, host, bytes)?;
+        for turn in 0..N {
+            let client = (round + turn) % N;
+            let sample = sample(&clients[client], host, bytes)?;
             if round >= WARM_UP {
-                samples.push(sample);
+                samples[client].push(sample);
             }
         }
     }

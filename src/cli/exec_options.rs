@@ -164,11 +164,7 @@ pub(crate) struct Exec {
     pub(super) dry_run: bool,
 
     /// The command and its arguments [default: the image's]
-    #[arg(
-        trailing_var_arg = true,
-        allow_hyphen_values = true,
-        value_name = "COMMAND"
-    )]
+    #[arg(trailing_var_arg = true, value_name = "COMMAND")]
     pub(super) command: Vec<String>,
 }
 

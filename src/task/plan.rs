@@ -3,14 +3,13 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::applied;
 use super::hosts_file;
 use super::limits::{HostCapacity, Resolved};
 use super::policy::{Surroundings, create_body};
 use super::receipt::ImageReceipt;
 use super::spec::TaskSpec;
 use crate::engine::Engine;
-use crate::error::{Code, Error, Kind, Result, shown};
+use crate::error::{Code, Error, Kind, Result};
 use crate::model::{CreateBody, ImageConfig};
 use crate::protocol::labels::TaskLabels;
 use crate::protocol::name::ContainerName;
@@ -48,21 +47,6 @@ impl Plan {
     /// `ACODE-CTN-007`, `-012`, `-015`, `-016` for what is not right in `spec`; `ACODE-CTN-011` when the image is not there.
     pub async fn new(engine: &Engine, spec: TaskSpec) -> Result<Self> {
         spec.check()?;
-        let unknown = spec
-            .accept_ignored
-            .iter()
-            .find(|name| !applied::NAMES.contains(&name.as_str()));
-        if let Some(name) = unknown {
-            return Err(Error::invalid(
-                Code::Configuration,
-                "options",
-                format!(
-                    "'{}' cannot be ignored; what can is {}",
-                    shown(name),
-                    applied::NAMES.join(", ")
-                ),
-            ));
-        }
         let (limits, warnings) = spec.limits.resolve(HostCapacity::of_this_machine())?;
         let random: [u8; 26] = random_bytes()?;
         let (name_bytes, uuid_bytes) = random.split_at(10);

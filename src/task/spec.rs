@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::limits::Limits;
+use super::applied;
+use super::limits::{HostCapacity, Limits};
 use crate::error::{Code, Error, Result, shown};
 use crate::model::LogConfig;
 use crate::protocol::image_ref::ImageRef;
 use crate::protocol::labels::parse_user_label;
-use crate::protocol::name::Prefix;
+use crate::protocol::name::{ContainerName, Prefix};
 use crate::protocol::units::parse_size;
 
 /// Where a task runs and keeps its files unless said otherwise.
@@ -230,10 +231,11 @@ impl TaskSpec {
         }
     }
 
-    /// Checks everything that can be known without the engine, but for limits and names, which are checked where they are resolved.
+    /// Checks everything that can be known without the engine.
     ///
     /// # Errors
-    /// `ACODE-CTN-012` for what is never allowed, `ACODE-CTN-015` for what is not well-formed.
+    /// `ACODE-CTN-007` for limits, `ACODE-CTN-012` for what is never allowed, `ACODE-CTN-015` for what is not well-formed,
+    /// `ACODE-CTN-016` for ids.
     pub fn check(&self) -> Result<()> {
         let wrong = |message: String| Error::invalid(Code::Configuration, "options", message);
         for text in self.command.iter().chain(self.entrypoint.iter().flatten()) {
@@ -253,6 +255,20 @@ impl TaskSpec {
         for (key, value) in &self.labels {
             parse_user_label(&format!("{key}={value}")).map_err(wrong)?;
         }
+        let unknown = self
+            .accept_ignored
+            .iter()
+            .find(|name| !applied::NAMES.contains(&name.as_str()));
+        if let Some(name) = unknown {
+            let names = applied::NAMES.join(", ");
+            return Err(wrong(format!(
+                "'{}' cannot be ignored; what can is {names}",
+                shown(name)
+            )));
+        }
+        ContainerName::new(&self.prefix, &self.session, &self.task)?;
+        // What the host has is looked at where the task is planned: it makes warnings only.
+        self.limits.resolve(HostCapacity::default())?;
         self.check_policy()
     }
 

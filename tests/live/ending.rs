@@ -23,7 +23,10 @@ const STUBBORN: &str = "trap '' TERM; echo ready; while :; do sleep 1; done";
 
 /// As `start`, with a receipt.
 fn start(ctx: &Ctx, options: &[&str], script: &str) -> Running {
-    ctx.start(&[&["--receipt", &ctx.file("receipt")], options].concat(), script)
+    ctx.start(
+        &[&["--receipt", &ctx.file("receipt")], options].concat(),
+        script,
+    )
 }
 
 fn receipt(ctx: &Ctx) -> Value {
@@ -33,10 +36,20 @@ fn receipt(ctx: &Ctx) -> Value {
 fn a_deadline_kills_the_task(ctx: &Ctx) {
     for script in [FOREVER, STUBBORN] {
         let run = start(ctx, &["--timeout", "1s"], script).wait().expect(124);
-        assert!(run.err().contains("ACODE-CTN-013") && run.err().contains("1000 ms"), "{}", run.err());
+        assert!(
+            run.err().contains("ACODE-CTN-013") && run.err().contains("1000 ms"),
+            "{}",
+            run.err()
+        );
         let receipt = receipt(ctx);
-        assert_eq!(receipt["outcome"], json!({ "kind": "deadline", "after_ms": 1000 }));
-        assert_eq!((&receipt["evidence"]["signals"], &receipt["removed"]), (&json!(["KILL"]), &true.into()));
+        assert_eq!(
+            receipt["outcome"],
+            json!({ "kind": "deadline", "after_ms": 1000 })
+        );
+        assert_eq!(
+            (&receipt["evidence"]["signals"], &receipt["removed"]),
+            (&json!(["KILL"]), &true.into())
+        );
         let ran = receipt["phases_ms"]["run"].as_f64().unwrap();
         assert!((1000.0..30_000.0).contains(&ran), "{ran} ms");
         assert_eq!(ctx.containers().len(), 0);
@@ -48,13 +61,23 @@ fn a_deadline_far_away_changes_nothing(ctx: &Ctx) {
 }
 
 fn fr_020a_17_term_and_int_end_the_task_gracefully(ctx: &Ctx) {
-    for (signal, status) in [(Signal::SIGTERM, 143), (Signal::SIGINT, 130), (Signal::SIGHUP, 129)] {
+    for (signal, status) in [
+        (Signal::SIGTERM, 143),
+        (Signal::SIGINT, 130),
+        (Signal::SIGHUP, 129),
+    ] {
         let running = start(ctx, &[], FOREVER);
         running.signal(signal);
         running.wait().expect(status);
         let receipt = receipt(ctx);
-        assert_eq!(receipt["outcome"], json!({ "kind": "cancelled", "by": "stop" }));
-        assert_eq!((&receipt["evidence"]["signals"], &receipt["status"]), (&json!(["TERM"]), &status.into()));
+        assert_eq!(
+            receipt["outcome"],
+            json!({ "kind": "cancelled", "by": "stop" })
+        );
+        assert_eq!(
+            (&receipt["evidence"]["signals"], &receipt["status"]),
+            (&json!(["TERM"]), &status.into())
+        );
         assert_eq!(ctx.containers().len(), 0);
     }
 }
@@ -64,8 +87,14 @@ fn fr_020a_62_a_task_that_ignores_term_is_killed_after_the_grace_period(ctx: &Ct
     running.signal(Signal::SIGTERM);
     running.wait().expect(143);
     let receipt = receipt(ctx);
-    assert_eq!((&receipt["evidence"]["signals"], &receipt["removed"]), (&json!(["TERM", "KILL"]), &true.into()));
-    assert!(receipt["phases_ms"]["run"].as_f64().unwrap() >= 1000.0, "{receipt}");
+    assert_eq!(
+        (&receipt["evidence"]["signals"], &receipt["removed"]),
+        (&json!(["TERM", "KILL"]), &true.into())
+    );
+    assert!(
+        receipt["phases_ms"]["run"].as_f64().unwrap() >= 1000.0,
+        "{receipt}"
+    );
 }
 
 fn a_second_signal_kills_at_once(ctx: &Ctx) {
@@ -98,12 +127,16 @@ fn a_task_that_handles_term_gets_to_say_its_last_words(ctx: &Ctx) {
 
 fn a_container_removed_by_somebody_else_is_no_success(ctx: &Ctx) {
     let running = start(ctx, &["--task", "t"], FOREVER);
-    ctx.run(&["rm", "--force", &format!("{}/t", ctx.session)]).expect(0);
+    ctx.run(&["rm", "--force", &format!("{}/t", ctx.session)])
+        .expect(0);
     let run = running.wait();
     // It depends on the moment whether its end or its absence is seen first; Podman's force begins with TERM.
     assert!([137, 125, 143].contains(&run.status), "{}", run.status);
     let receipt = receipt(ctx);
-    assert!(["exited", "unknown"].contains(&receipt["outcome"]["kind"].as_str().unwrap()), "{receipt}");
+    assert!(
+        ["exited", "unknown"].contains(&receipt["outcome"]["kind"].as_str().unwrap()),
+        "{receipt}"
+    );
     assert_eq!(receipt["removed"], true);
 }
 

@@ -22,7 +22,10 @@ static MACHINE: Mutex<()> = Mutex::new(());
 
 async fn run(engine: Engine, spec: TaskSpec, input: Option<Vec<u8>>) -> (Receipt, Vec<u8>) {
     let (sender, mut output) = mpsc::channel(16);
-    let io = TaskIo { stdin: input.map(|bytes| Box::new(std::io::Cursor::new(bytes)) as _), output: Some(sender) };
+    let io = TaskIo {
+        stdin: input.map(|bytes| Box::new(std::io::Cursor::new(bytes)) as _),
+        output: Some(sender),
+    };
     let collect = async {
         let mut all = Vec::new();
         while let Some(chunk) = output.recv().await {
@@ -67,7 +70,10 @@ fn fr_020a_16_53_fifty_tasks_of_every_kind_at_once(ctx: &Ctx) {
                 }
                 _ => (124, vec![]),
             };
-            assert!((receipt.status, &output) == (expected.0, &expected.1), "{number}: {receipt:?}");
+            assert!(
+                (receipt.status, &output) == (expected.0, &expected.1),
+                "{number}: {receipt:?}"
+            );
             assert!(receipt.removed, "{receipt:?}");
             ids.insert(receipt.container.id);
         }
@@ -80,7 +86,10 @@ fn nfr_020a_11_12_18_no_exit_code_of_a_hundred_in_a_row_is_lost(ctx: &Ctx) {
     let _alone = MACHINE.lock().unwrap_or_else(PoisonError::into_inner);
     ctx.with_engine(async |engine| {
         for number in 0..100_u8 {
-            let mut spec = ctx.spec(&format!("t{number}"), &format!("echo {number}; exit {number}"));
+            let mut spec = ctx.spec(
+                &format!("t{number}"),
+                &format!("echo {number}; exit {number}"),
+            );
             let (mut code, mut text) = (number, format!("{number}\n"));
             if number % 2 == 0 {
                 spec.command = vec!["true".into()];

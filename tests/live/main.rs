@@ -13,6 +13,7 @@ mod library;
 mod limits;
 mod load;
 mod names;
+mod receipt;
 mod running;
 mod scenarios;
 mod streams;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
         load::TESTS,
         scenarios::TESTS,
         exec::TESTS,
+        receipt::TESTS,
         streams::TESTS,
         isolation::TESTS,
         limits::TESTS,
@@ -48,12 +50,17 @@ fn main() -> ExitCode {
     let mut trials = Vec::new();
     for test in tests.into_iter().flatten() {
         for target in &targets {
-            let (name, target) = (format!("{}::{}", target.name, test.name), Arc::clone(target));
+            let (name, target) = (
+                format!("{}::{}", target.name, test.name),
+                Arc::clone(target),
+            );
             trials.push(Trial::ignorable_test(name, move || run(target, test)));
         }
         if targets.is_empty() {
             let never = || Err(Failed::from("no engine answers"));
-            trials.push(Trial::test(format!("no-engine::{}", test.name), never).with_ignored_flag(true));
+            trials.push(
+                Trial::test(format!("no-engine::{}", test.name), never).with_ignored_flag(true),
+            );
         }
     }
     libtest_mimic::run(&arguments, trials).exit_code()
@@ -70,5 +77,8 @@ fn run(target: Arc<Target>, test: &Test) -> Result<Completion, Failed> {
     if !left.is_empty() {
         return Err(format!("left behind: {}", left.join(", ")).into());
     }
-    Ok(ctx.ignored.take().map_or(Completion::Completed, Completion::ignored_with))
+    Ok(ctx
+        .ignored
+        .take()
+        .map_or(Completion::Completed, Completion::ignored_with))
 }

@@ -32,8 +32,15 @@ impl Run {
 
     #[track_caller]
     pub(crate) fn expect(self, status: i32) -> Self {
-        let shown = |bytes: &[u8]| String::from_utf8_lossy(&bytes[..bytes.len().min(2000)]).into_owned();
-        assert_eq!(self.status, status, "stdout: {}\nstderr: {}", shown(&self.stdout), shown(&self.stderr));
+        let shown =
+            |bytes: &[u8]| String::from_utf8_lossy(&bytes[..bytes.len().min(2000)]).into_owned();
+        assert_eq!(
+            self.status,
+            status,
+            "stdout: {}\nstderr: {}",
+            shown(&self.stdout),
+            shown(&self.stderr)
+        );
         self
     }
 
@@ -97,7 +104,11 @@ impl Running {
     pub(crate) fn wait(mut self) -> Run {
         let (stdout, stderr) = (self.stdout.until_end(), self.stderr.until_end());
         let status = self.child.wait().unwrap();
-        Run { status: status.code().unwrap_or_else(|| -status.signal().unwrap()), stdout, stderr }
+        Run {
+            status: status.code().unwrap_or_else(|| -status.signal().unwrap()),
+            stdout,
+            stderr,
+        }
     }
 }
 
@@ -126,7 +137,9 @@ impl Pipe {
             let mut buffer = vec![0; 256 * 1024];
             let mut stream = stream;
             loop {
-                let count = stream.as_mut().map_or(0, |stream| stream.read(&mut buffer).unwrap());
+                let count = stream
+                    .as_mut()
+                    .map_or(0, |stream| stream.read(&mut buffer).unwrap());
                 let mut read = shared.0.lock().unwrap();
                 read.bytes.extend_from_slice(&buffer[..count]);
                 read.ended = count == 0;
@@ -143,13 +156,32 @@ impl Pipe {
     #[track_caller]
     pub(crate) fn until(&self, text: &[u8]) {
         let wanted = |read: &Progress| read.bytes.windows(text.len()).any(|window| window == text);
-        let (read, _) = self.0.1.wait_timeout_while(self.0.0.lock().unwrap(), PATIENCE, |read| !wanted(read) && !read.ended).unwrap();
-        assert!(wanted(&read), "no {} in: {}", text.escape_ascii(), read.bytes.escape_ascii());
+        let (read, _) = self
+            .0
+            .1
+            .wait_timeout_while(self.0.0.lock().unwrap(), PATIENCE, |read| {
+                !wanted(read) && !read.ended
+            })
+            .unwrap();
+        assert!(
+            wanted(&read),
+            "no {} in: {}",
+            text.escape_ascii(),
+            read.bytes.escape_ascii()
+        );
     }
 
     fn until_end(&self) -> Vec<u8> {
-        let (mut read, time) = self.0.1.wait_timeout_while(self.0.0.lock().unwrap(), PATIENCE, |read| !read.ended).unwrap();
-        assert!(!time.timed_out(), "it does not end; so far: {}", read.bytes[..read.bytes.len().min(2000)].escape_ascii());
+        let (mut read, time) = self
+            .0
+            .1
+            .wait_timeout_while(self.0.0.lock().unwrap(), PATIENCE, |read| !read.ended)
+            .unwrap();
+        assert!(
+            !time.timed_out(),
+            "it does not end; so far: {}",
+            read.bytes[..read.bytes.len().min(2000)].escape_ascii()
+        );
         std::mem::take(&mut read.bytes)
     }
 }

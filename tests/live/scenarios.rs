@@ -13,9 +13,13 @@ tests![
 ];
 
 fn scenario_1_fresh_container_per_task(ctx: &Ctx) {
-    let first = ctx.sh(&[], "echo 'test' > /tmp/marker.txt && cat /tmp/marker.txt").expect(0);
+    let first = ctx
+        .sh(&[], "echo 'test' > /tmp/marker.txt && cat /tmp/marker.txt")
+        .expect(0);
     assert_eq!(first.out(), "test\n");
-    let second = ctx.sh(&[], "cat /tmp/marker.txt || echo 'File does not exist'").expect(0);
+    let second = ctx
+        .sh(&[], "cat /tmp/marker.txt || echo 'File does not exist'")
+        .expect(0);
     assert_eq!(second.out(), "File does not exist\n");
 }
 
@@ -23,13 +27,24 @@ fn scenario_2_container_naming(ctx: &Ctx) {
     let name = format!("acode-{}-build-001", ctx.session);
     let build = ctx.start(&["--task", "build-001", "-v"], "echo ready; cat");
     let table = ctx.run(&["list"]).expect(0);
-    let rows: Vec<Vec<&str>> = table.out().lines().map(|line| line.split_whitespace().collect()).collect();
+    let rows: Vec<Vec<&str>> = table
+        .out()
+        .lines()
+        .map(|line| line.split_whitespace().collect())
+        .collect();
     assert_eq!(rows[0][..3], ["NAME", "STATUS", "AGE"]);
-    let row = rows.iter().find(|row| row[0] == name).expect("a row for it");
+    let row = rows
+        .iter()
+        .find(|row| row[0] == name)
+        .expect("a row for it");
     assert_eq!(row[1], "running");
     assert!(row[2].ends_with(['s', 'm']), "{row:?}");
     let build = build.finish().expect(0);
-    let line = build.err().lines().find(|line| line.contains("creating container")).unwrap();
+    let line = build
+        .err()
+        .lines()
+        .find(|line| line.contains("creating container"))
+        .unwrap();
     assert!(line.contains(&name), "{line}");
     assert_eq!(ctx.list().len(), 0);
 }
@@ -46,8 +61,16 @@ fn scenario_5_resource_limits(ctx: &Ctx) {
     let info = ctx.with_engine(async |engine| engine.info().await.unwrap());
     let (memory, cpus) = (info.mem_total.min(4 << 30), info.ncpu.min(2));
     let run = ctx.sh(&["-v"], SHOW_LIMITS).expect(0);
-    let limits = format!("memory={}, cpus={}", show_size(memory), show_cpus(cpus * 1_000_000_000));
-    let line = run.err().lines().find(|line| line.contains("container resource limits")).unwrap();
+    let limits = format!(
+        "memory={}, cpus={}",
+        show_size(memory),
+        show_cpus(cpus * 1_000_000_000)
+    );
+    let line = run
+        .err()
+        .lines()
+        .find(|line| line.contains("container resource limits"))
+        .unwrap();
     assert!(line.contains("DEBUG") && line.contains(&limits), "{line}");
     if info.mem_total >= 4 << 30 && info.ncpu >= 2 {
         assert_eq!(limits, "memory=4g, cpus=2.0");
@@ -55,8 +78,13 @@ fn scenario_5_resource_limits(ctx: &Ctx) {
     let applied = facts(run.out());
     assert_eq!(applied["memory"], memory.to_string());
     assert_eq!(applied["pids"], "1000");
-    let [quota, period] = applied["cpu"].split(' ').collect::<Vec<_>>()[..] else { panic!("{applied:?}") };
-    assert_eq!(quota.parse::<u64>().unwrap(), cpus * period.parse::<u64>().unwrap());
+    let [quota, period] = applied["cpu"].split(' ').collect::<Vec<_>>()[..] else {
+        panic!("{applied:?}")
+    };
+    assert_eq!(
+        quota.parse::<u64>().unwrap(),
+        cpus * period.parse::<u64>().unwrap()
+    );
 }
 
 fn scenario_8_cleanup_after_failure(ctx: &Ctx) {

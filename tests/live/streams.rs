@@ -27,7 +27,12 @@ fn streams_stay_apart_and_the_code_is_the_tasks(ctx: &Ctx) {
 }
 
 fn binary_and_unfinished_lines_come_through_as_they_are(ctx: &Ctx) {
-    let run = ctx.sh(&[], r"printf 'a\0\001\033[31m\377\r\n\0end'; printf '\376\0no newline' >&2").expect(0);
+    let run = ctx
+        .sh(
+            &[],
+            r"printf 'a\0\001\033[31m\377\r\n\0end'; printf '\376\0no newline' >&2",
+        )
+        .expect(0);
     assert_eq!(run.stdout, b"a\0\x01\x1b[31m\xff\r\n\0end");
     assert_eq!(run.stderr, b"\xfe\0no newline");
     let silent = ctx.exec(&[], &["true"]).expect(0);
@@ -37,12 +42,20 @@ fn binary_and_unfinished_lines_come_through_as_they_are(ctx: &Ctx) {
 fn sixty_four_mib_interleaved_are_exact(ctx: &Ctx) {
     let half = random_bytes(32 << 20);
     let script = "cat > half; cat half & cat half >&2; wait";
-    let mut running = Running::start(ctx.exec_program(&["-i"], &["sh", "-c", script]).stdin(Stdio::piped()));
+    let mut running = Running::start(
+        ctx.exec_program(&["-i"], &["sh", "-c", script])
+            .stdin(Stdio::piped()),
+    );
     let feeding = running.feed(half.clone());
     let run = running.wait();
     feeding.join().unwrap().unwrap();
     // Not assert_eq: it would print them.
-    assert!(run.status == 0 && run.stdout == half, "stdout: {} bytes, status {}", run.stdout.len(), run.status);
+    assert!(
+        run.status == 0 && run.stdout == half,
+        "stdout: {} bytes, status {}",
+        run.stdout.len(),
+        run.status
+    );
     assert!(run.stderr == half, "stderr: {} bytes", run.stderr.len());
 }
 
@@ -52,7 +65,12 @@ fn sixty_four_mib_of_input_come_back_exact(ctx: &Ctx) {
     let feeding = running.feed(bytes.clone());
     let run = running.wait();
     feeding.join().unwrap().unwrap();
-    assert!(run.stdout == bytes, "{} bytes, status {}", run.stdout.len(), run.status);
+    assert!(
+        run.stdout == bytes,
+        "{} bytes, status {}",
+        run.stdout.len(),
+        run.status
+    );
     assert_eq!((run.status, run.err()), (0, ""));
 }
 
@@ -64,7 +82,10 @@ fn a_pipeline_of_tars_works(ctx: &Ctx) {
         header.set_mode(0o644);
         tar.append_data(&mut header, name, &b"abc"[..]).unwrap();
     }
-    let mut running = Running::start(ctx.exec_program(&["-i"], &["tar", "t"]).stdin(Stdio::piped()));
+    let mut running = Running::start(
+        ctx.exec_program(&["-i"], &["tar", "t"])
+            .stdin(Stdio::piped()),
+    );
     let feeding = running.feed(tar.into_inner().unwrap());
     assert_eq!(running.wait().expect(0).out(), "one\ndir/two\n");
     feeding.join().unwrap().unwrap();
@@ -89,7 +110,10 @@ fn a_task_that_does_not_read_its_input_ends(ctx: &Ctx) {
 }
 
 fn without_interactive_the_task_has_no_input(ctx: &Ctx) {
-    let mut running = Running::start(ctx.exec_program(&[], &["sh", "-c", "cat; echo end"]).stdin(Stdio::piped()));
+    let mut running = Running::start(
+        ctx.exec_program(&[], &["sh", "-c", "cat; echo end"])
+            .stdin(Stdio::piped()),
+    );
     running.say(b"never read");
     assert_eq!(running.wait().expect(0).out(), "end\n");
 }
@@ -97,38 +121,70 @@ fn without_interactive_the_task_has_no_input(ctx: &Ctx) {
 fn a_task_that_closes_its_streams_is_waited_for(ctx: &Ctx) {
     let (run, receipt) = ctx.sh_receipt(&[], "exec >&- 2>&-; sleep 1; exit 5");
     run.expect(5);
-    assert!(receipt["phases_ms"]["run"].as_f64().unwrap() > 900.0, "{receipt}");
+    assert!(
+        receipt["phases_ms"]["run"].as_f64().unwrap() > 900.0,
+        "{receipt}"
+    );
 }
 
 fn max_output_cuts_visibly(ctx: &Ctx) {
     let (run, receipt) = ctx.sh_receipt(&["--max-output", "10"], "printf 0123456789abc; exit 3");
     let run = run.expect(3);
     assert_eq!(run.out(), "0123456789");
-    assert!(run.err().contains("warning: the output is not complete: it is longer than the limit"), "{}", run.err());
+    assert!(
+        run.err()
+            .contains("warning: the output is not complete: it is longer than the limit"),
+        "{}",
+        run.err()
+    );
     let output = &receipt["output"];
-    assert_eq!((&output["truncated"], &output["complete"]), (&true.into(), &false.into()));
+    assert_eq!(
+        (&output["truncated"], &output["complete"]),
+        (&true.into(), &false.into())
+    );
     assert_eq!(output["stdout_bytes"], 13);
     let (run, receipt) = ctx.sh_receipt(&["--max-output", "10"], "printf 0123456789");
     assert_eq!(run.expect(0).err(), "");
-    assert_eq!((&receipt["output"]["truncated"], &receipt["output"]["complete"]), (&false.into(), &true.into()));
+    assert_eq!(
+        (
+            &receipt["output"]["truncated"],
+            &receipt["output"]["complete"]
+        ),
+        (&false.into(), &true.into())
+    );
 }
 
 fn a_reader_that_goes_away_ends_the_task(ctx: &Ctx) {
     let receipt = ctx.file("receipt");
-    let mut child = ctx.exec_program(&["--receipt", &receipt], &["yes"]).spawn().unwrap();
+    let mut child = ctx
+        .exec_program(&["--receipt", &receipt], &["yes"])
+        .spawn()
+        .unwrap();
     let stdout = child.stdout.take().unwrap();
     let running = Running::watch(child);
     let mut line = String::new();
-    BufReader::with_capacity(2, stdout.take(2)).read_line(&mut line).unwrap();
+    BufReader::with_capacity(2, stdout.take(2))
+        .read_line(&mut line)
+        .unwrap();
     assert_eq!(line, "y\n");
     running.finish().expect(141);
-    let receipt: serde_json::Value = serde_json::from_slice(&std::fs::read(receipt).unwrap()).unwrap();
-    assert_eq!(receipt["outcome"], serde_json::json!({ "kind": "cancelled", "by": "output_closed" }));
-    assert_eq!((&receipt["output"]["complete"], &receipt["removed"]), (&false.into(), &true.into()));
+    let receipt: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(receipt).unwrap()).unwrap();
+    assert_eq!(
+        receipt["outcome"],
+        serde_json::json!({ "kind": "cancelled", "by": "output_closed" })
+    );
+    assert_eq!(
+        (&receipt["output"]["complete"], &receipt["removed"]),
+        (&false.into(), &true.into())
+    );
 }
 
 fn a_reader_that_stalls_does_not_stop_the_deadline(ctx: &Ctx) {
-    let mut child = ctx.exec_program(&["--timeout", "1s"], &["yes"]).spawn().unwrap();
+    let mut child = ctx
+        .exec_program(&["--timeout", "1s"], &["yes"])
+        .spawn()
+        .unwrap();
     let stalled = child.stdout.take().unwrap();
     let run = Running::watch(child).finish().expect(124);
     drop(stalled);

@@ -24,7 +24,10 @@ pub(crate) const IMAGE: &str = "busybox:latest";
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_acode-rt");
-const TIMEOUTS: Timeouts = Timeouts { ask: PATIENCE, act: PATIENCE };
+const TIMEOUTS: Timeouts = Timeouts {
+    ask: PATIENCE,
+    act: PATIENCE,
+};
 
 /// One test.
 pub(crate) struct Test {
@@ -55,11 +58,21 @@ pub(crate) struct Target {
 impl Target {
     pub(crate) fn find_all() -> Vec<Arc<Self>> {
         let hosts: Vec<Host> = match env::var("ACODE_TEST_ENGINES") {
-            Ok(list) => list.split_whitespace().map(|host| Host::parse(host).unwrap()).collect(),
+            Ok(list) => list
+                .split_whitespace()
+                .map(|host| Host::parse(host).unwrap())
+                .collect(),
             Err(_) => Host::find(None).into_iter().collect(),
         };
         let looked = hosts.into_iter().map(|host| block_on(Self::look(host)));
-        looked.filter_map(|found| found.inspect_err(|error| eprintln!("not tested: {error}")).ok()).map(Arc::new).collect()
+        looked
+            .filter_map(|found| {
+                found
+                    .inspect_err(|error| eprintln!("not tested: {error}"))
+                    .ok()
+            })
+            .map(Arc::new)
+            .collect()
     }
 
     async fn look(host: Host) -> acode_rt::Result<Self> {
@@ -100,7 +113,12 @@ impl Ctx {
         let session = generated_id().unwrap();
         let dir = env::temp_dir().join(format!("acode-live-{session}"));
         fs::create_dir(&dir).unwrap();
-        Self { target, session, ignored: Cell::default(), dir }
+        Self {
+            target,
+            session,
+            ignored: Cell::default(),
+            dir,
+        }
     }
 
     /// A file of this test's.
@@ -108,20 +126,10 @@ impl Ctx {
         self.dir.join(name).to_str().unwrap().to_owned()
     }
 
-    /// The program, with this engine and without what our own environment would tell it.
+    /// The program, with this engine.
     pub(crate) fn program(&self) -> Command {
-        let mut command = self.bare_program();
+        let mut command = bare_program();
         command.arg("--host").arg(self.target.host.socket());
-        command
-    }
-
-    /// The program, without an engine.
-    pub(crate) fn bare_program(&self) -> Command {
-        let mut command = Command::new(PROGRAM);
-        for key in ["DOCKER_HOST", "DOCKER_CONTEXT", "ACODE_SESSION", "ACODE_TASK"] {
-            command.env_remove(key);
-        }
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
 
@@ -168,7 +176,10 @@ impl Ctx {
 
     /// What `list` says of this session.
     pub(crate) fn list(&self) -> Vec<Value> {
-        let list = self.run(&["list", "--json", "--session", &self.session]).expect(0).json();
+        let list = self
+            .run(&["list", "--json", "--session", &self.session])
+            .expect(0)
+            .json();
         list.as_array().unwrap().clone()
     }
 
@@ -179,8 +190,12 @@ impl Ctx {
     /// Runs a piece of a test with the library.
     pub(crate) fn with_engine<T>(&self, work: impl AsyncFnOnce(Engine) -> T) -> T {
         block_on(async {
-            let engine = Engine::connect_with(&self.target.host, TIMEOUTS).await.unwrap();
-            tokio::time::timeout(PATIENCE, work(engine)).await.expect("the test takes too long")
+            let engine = Engine::connect_with(&self.target.host, TIMEOUTS)
+                .await
+                .unwrap();
+            tokio::time::timeout(PATIENCE, work(engine))
+                .await
+                .expect("the test takes too long")
         })
     }
 
@@ -190,9 +205,18 @@ impl Ctx {
     }
 
     async fn listed(&self, engine: &Engine) -> Vec<Listed> {
-        let mut all = engine.container_list(&ListOptions { all: true, ..ListOptions::default() }).await.unwrap();
+        let mut all = engine
+            .container_list(&ListOptions {
+                all: true,
+                ..ListOptions::default()
+            })
+            .await
+            .unwrap();
         all.retain(|container| {
-            let session = container.labels.get(SESSION).is_some_and(|session| session.starts_with(&self.session));
+            let session = container
+                .labels
+                .get(SESSION)
+                .is_some_and(|session| session.starts_with(&self.session));
             session || container.name().contains(&self.session)
         });
         all
@@ -200,7 +224,10 @@ impl Ctx {
 
     /// No other test of this engine makes or sweeps orphans for as long as this is held.
     pub(crate) fn alone_with_orphans(&self) -> MutexGuard<'_, ()> {
-        self.target.orphans.lock().unwrap_or_else(PoisonError::into_inner)
+        self.target
+            .orphans
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Removes what is left of the test, and says what that was.
@@ -209,7 +236,9 @@ impl Ctx {
         self.with_engine(async |engine| {
             let mut left = Vec::new();
             for container in self.listed(&engine).await {
-                remove_confirmed(&engine, &container.id, PATIENCE).await.unwrap();
+                remove_confirmed(&engine, &container.id, PATIENCE)
+                    .await
+                    .unwrap();
                 left.push(container.name().to_owned());
             }
             left
@@ -217,23 +246,50 @@ impl Ctx {
     }
 }
 
+/// The program, without an engine and without what our own environment would tell it.
+pub(crate) fn bare_program() -> Command {
+    let mut command = Command::new(PROGRAM);
+    for key in [
+        "DOCKER_HOST",
+        "DOCKER_CONTEXT",
+        "ACODE_SESSION",
+        "ACODE_TASK",
+    ] {
+        command.env_remove(key);
+    }
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
 pub(crate) fn image() -> ImageRef {
     ImageRef::parse(IMAGE).unwrap()
 }
 
 pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(future)
 }
 
 /// Bytes that no two tests share.
 pub(crate) fn random_bytes(count: usize) -> Vec<u8> {
     use std::io::Read;
     let mut bytes = vec![0; count];
-    fs::File::open("/dev/urandom").unwrap().read_exact(&mut bytes).unwrap();
+    fs::File::open("/dev/urandom")
+        .unwrap()
+        .read_exact(&mut bytes)
+        .unwrap();
     bytes
 }
 
 /// `key=value` lines as a task prints them.
 pub(crate) fn facts(text: &str) -> BTreeMap<&str, &str> {
-    text.lines().filter_map(|line| line.split_once('=')).collect()
+    text.lines()
+        .filter_map(|line| line.split_once('='))
+        .collect()
 }
