@@ -33,7 +33,7 @@ impl Inspect {
             "task": found.labels.task,
             "operation": found.labels.operation,
             "state": found.inspect.state.status,
-            "exit_code": found.inspect.state.has_ended().then_some(found.inspect.state.exit_code),
+            "exit_code": found.inspect.state.exit_code.filter(|_| found.inspect.state.has_ended()),
             "oom_killed": found.inspect.state.oom_killed,
             "image": found.inspect.image,
             "command": found.inspect.config.cmd,

@@ -37,11 +37,23 @@ pub struct CreateBody {
     pub stdin_once: bool,
     /// Whether the container has a terminal; its output is then not multiplexed.
     pub tty: bool,
+    /// What the engine runs inside from time to time.
+    pub healthcheck: Healthcheck,
+    /// What `stop` sends.
+    pub stop_signal: String,
     /// Docker up to 26: no network, without the engine's network set-up.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub network_disabled: bool,
     /// Everything about the host's side.
     pub host_config: HostConfig,
+}
+
+/// A health check of the engine's; `["NONE"]` switches the image's off.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Healthcheck {
+    /// The command.
+    pub test: Vec<String>,
 }
 
 /// The host's side of a container, sent in create and shown by inspect.

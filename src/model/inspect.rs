@@ -26,6 +26,20 @@ pub struct Inspect {
     /// The host's side of it, as applied.
     #[serde(default)]
     pub host_config: HostConfig,
+    /// What is mounted inside beside tmpfs: binds and volumes.
+    #[serde(default, deserialize_with = "null_default")]
+    pub mounts: Vec<MountPoint>,
+}
+
+/// A mount, as inspect shows it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct MountPoint {
+    /// `bind`, `volume` or `tmpfs`.
+    #[serde(rename = "Type")]
+    pub kind: String,
+    /// Path inside.
+    pub destination: String,
 }
 
 /// What a container is doing.
@@ -34,9 +48,9 @@ pub struct Inspect {
 pub struct State {
     /// `created`, `running`, `paused`, `exited`, `dead`; Podman also `stopped`, `initialized`.
     pub status: String,
-    /// The main process's, once it has ended.
+    /// The main process's, once it has ended; 0 before.
     #[serde(default)]
-    pub exit_code: i64,
+    pub exit_code: Option<i64>,
     /// Whether the kernel killed something in it for memory.
     #[serde(rename = "OOMKilled", default)]
     pub oom_killed: bool,

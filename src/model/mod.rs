@@ -5,8 +5,10 @@ mod create;
 mod inspect;
 mod system;
 
-pub use create::{CreateBody, Created, HostConfig, LogConfig, Mount, ThrottleDevice, Ulimit};
-pub use inspect::{ContainerConfig, Inspect, Listed, State};
+pub use create::{
+    CreateBody, Created, Healthcheck, HostConfig, LogConfig, Mount, ThrottleDevice, Ulimit,
+};
+pub use inspect::{ContainerConfig, Inspect, Listed, MountPoint, State};
 pub use system::{Event, EventActor, ImageConfig, ImageInspect, ImageListed, Info, Version};
 
 /// Reads JSON `null` as the type's default, as the engines send it for empty lists and maps.

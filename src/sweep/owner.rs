@@ -30,7 +30,7 @@ pub fn current() -> Option<Owner> {
         pid_namespace: namespace("pid")?,
         time_namespace: namespace("time").unwrap_or(0),
         pid,
-        start: start_time(pid)?,
+        start: stat(pid)?.start,
     })
 }
 
@@ -53,9 +53,9 @@ pub fn look(owner: Option<&Owner>, observer: Option<&Owner>) -> OwnerState {
     if kill(Pid::from_raw(pid), None) == Err(Errno::ESRCH) {
         return OwnerState::Gone;
     }
-    match start_time(owner.pid) {
-        Some(start) if start == owner.start => OwnerState::Alive,
-        Some(_) => OwnerState::Gone,
+    match stat(owner.pid) {
+        Some(stat) if stat.start != owner.start || stat.is_dead => OwnerState::Gone,
+        Some(_) => OwnerState::Alive,
         None => OwnerState::Unknown,
     }
 }
@@ -72,15 +72,22 @@ fn namespace(kind: &str) -> Option<u64> {
         .map(|meta| meta.ino())
 }
 
-/// Field 22 of `/proc/PID/stat`, counted behind the name, which may contain anything.
-fn start_time(pid: u32) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(')')?
-        .1
-        .split_whitespace()
-        .nth(19)?
-        .parse()
-        .ok()
+struct Stat {
+    start: u64,
+    /// It has ended, and nobody has taken note of that yet.
+    is_dead: bool,
+}
+
+/// Fields 3 (state), 20 (threads) and 22 (start) of `/proc/PID/stat`, counted behind the name, which may contain anything. A main
+/// thread that has ended while others live is not the end of a process.
+fn stat(pid: u32) -> Option<Stat> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
+    let threads: u64 = fields.get(17)?.parse().ok()?;
+    Some(Stat {
+        start: fields.get(19)?.parse().ok()?,
+        is_dead: matches!(*fields.first()?, "Z" | "X") && threads <= 1,
+    })
 }
 
 #[cfg(test)]
@@ -108,6 +115,27 @@ mod tests {
             ..me.clone()
         };
         assert_eq!(look(Some(&gone), Some(&me)), OwnerState::Gone);
+    }
+
+    #[test]
+    fn a_process_that_nobody_waited_for_is_gone() {
+        let me = current().unwrap();
+        let mut child = std::process::Command::new("sleep")
+            .arg("60")
+            .spawn()
+            .unwrap();
+        let owner = Owner {
+            pid: child.id(),
+            start: stat(child.id()).unwrap().start,
+            ..me.clone()
+        };
+        assert_eq!(look(Some(&owner), Some(&me)), OwnerState::Alive);
+        child.kill().unwrap();
+        while look(Some(&owner), Some(&me)) == OwnerState::Alive {
+            std::thread::yield_now();
+        }
+        assert_eq!(look(Some(&owner), Some(&me)), OwnerState::Gone);
+        child.wait().unwrap();
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub struct Ignored {
 }
 
 /// Every name that can stand in [`Ignored::name`].
-pub const NAMES: [&str; 22] = [
+pub const NAMES: [&str; 23] = [
     "memory",
     "memory-swap",
     "cpus",
@@ -40,6 +40,22 @@ pub const NAMES: [&str; 22] = [
     "user",
     "init",
     "log",
+    "mounts",
+];
+
+/// The capabilities of a Podman container that neither drops nor adds any.
+const PODMAN_GIVES: [&str; 11] = [
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "FOWNER",
+    "FSETID",
+    "KILL",
+    "NET_BIND_SERVICE",
+    "SETFCAP",
+    "SETGID",
+    "SETPCAP",
+    "SETUID",
+    "SYS_CHROOT",
 ];
 
 /// What of `asked` the engine did not apply.
@@ -100,9 +116,25 @@ pub(crate) fn compare(asked: &CreateBody, inspect: &Inspect, kind: EngineKind) -
             applied: capabilities(got),
         });
     }
+    found.unless_same("mounts", &String::new(), &strange_mounts(ask, inspect));
     let (asked, applied) = tmpfs(ask, got);
     found.unless_same("tmpfs", &asked, &applied);
     found.0
+}
+
+/// What is mounted and was not asked for. An image's volume below a tmpfs of ours is hidden by it.
+fn strange_mounts(ask: &HostConfig, inspect: &Inspect) -> String {
+    let asked = |path: &String| {
+        ask.tmpfs.contains_key(path) || ask.mounts.iter().any(|mount| mount.target == *path)
+    };
+    let strange = inspect
+        .mounts
+        .iter()
+        .filter(|mount| mount.kind != "tmpfs" && !asked(&mount.destination));
+    strange
+        .map(|mount| format!("{} at {}", mount.kind, mount.destination))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 #[derive(Default)]
@@ -198,7 +230,7 @@ fn capabilities_hold(ask: &HostConfig, got: &HostConfig, kind: EngineKind) -> bo
         return dropped == ["ALL"] && asked == added;
     }
     let given = |capability: &String| !dropped.contains(capability);
-    let rest = ["CHOWN", "SETUID", "SETGID", "DAC_OVERRIDE", "KILL"].map(str::to_owned);
+    let rest = PODMAN_GIVES.map(str::to_owned);
     asked.iter().all(given)
         && added.iter().all(|capability| asked.contains(capability))
         && rest
@@ -317,15 +349,7 @@ mod tests {
     #[test]
     fn podmans_ways_of_saying_the_same_are_the_same() {
         let same = inspect(|host| {
-            host.cap_drop = [
-                "CAP_CHOWN",
-                "CAP_DAC_OVERRIDE",
-                "CAP_KILL",
-                "CAP_SETGID",
-                "CAP_SETUID",
-            ]
-            .map(str::to_owned)
-            .into();
+            host.cap_drop = PODMAN_GIVES.map(|name| format!("CAP_{name}")).into();
             host.tmpfs
                 .insert("/tmp".into(), "rw,size=1,rprivate,nosuid".into());
             host.ulimits = vec![

@@ -14,9 +14,12 @@ const TRIES: u32 = 4;
 /// already is success, and so is one that somebody else is removing, once it is gone. Dropping the future abandons it.
 ///
 /// # Errors
-/// `ACODE-CTN-004` when it is still there after `timeout`, or after four failures.
+/// `ACODE-CTN-004` when it is still there after `timeout` (an hour at most where that cannot be reckoned with), or after four refusals.
 pub async fn remove_confirmed(engine: &Engine, container: &str, timeout: Duration) -> Result<()> {
-    let deadline = Instant::now() + timeout;
+    let begun = Instant::now();
+    let deadline = begun
+        .checked_add(timeout)
+        .unwrap_or(begun + Duration::from_secs(3600));
     let mut pause = Duration::from_millis(20);
     let mut failures = 0;
     loop {
@@ -46,7 +49,8 @@ pub async fn remove_confirmed(engine: &Engine, container: &str, timeout: Duratio
             )
             .on(container),
             Ok(Err(error)) => {
-                failures += 1;
+                // An engine that is not there may come back; one that says no four times means it.
+                failures += u32::from(error.status().is_some());
                 error.with_code(Code::RemoveFailed)
             }
             Err(_) => {

@@ -56,7 +56,7 @@ pub enum Status {
     Running,
     /// Frozen.
     Paused,
-    /// Ended, with this exit code.
+    /// Ended, with this exit code; -1 where the engine does not say.
     Exited(i64),
     /// There is no such container any more.
     Gone,
@@ -279,7 +279,7 @@ impl From<&Inspect> for Status {
         match inspect.state.status.as_str() {
             "created" | "initialized" | "configured" => Self::Created,
             "paused" => Self::Paused,
-            _ if inspect.state.has_ended() => Self::Exited(inspect.state.exit_code),
+            _ if inspect.state.has_ended() => Self::Exited(inspect.state.exit_code.unwrap_or(-1)),
             _ => Self::Running,
         }
     }

@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// What the engine itself writes for a container without a network.
@@ -34,27 +34,31 @@ fn ensure_in(base: &Path, user: u32) -> Option<String> {
     }
     let dir = base.join("acode-rt");
     let path = dir.join("hosts");
-    if !is_ours(&path, user) {
-        // Whoever loses a race here finds the winner's file.
-        let _ = fs::DirBuilder::new().mode(0o755).create(&dir);
-        let meta = fs::symlink_metadata(&dir).ok()?;
-        if !meta.is_dir() || meta.uid() != user || meta.mode() & 0o022 != 0 {
-            return None;
-        }
-        let fresh = dir.join(format!("hosts.{}", std::process::id()));
-        let written = fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o644)
-            .open(&fresh)
-            .and_then(|mut file| file.write_all(CONTENT.as_bytes()));
-        if written.and_then(|()| fs::rename(&fresh, &path)).is_err() {
-            let _ = fs::remove_file(&fresh);
-        }
+    let usable = || path.to_str().map(str::to_owned);
+    if is_ours(&path, user) {
+        return usable();
     }
-    is_ours(&path, user)
-        .then(|| path.to_str().map(str::to_owned))
-        .flatten()
+    // Whoever loses a race here finds the winner's file.
+    let _ = fs::DirBuilder::new().mode(0o755).create(&dir);
+    let meta = fs::symlink_metadata(&dir).ok()?;
+    if !meta.is_dir() || meta.uid() != user || meta.mode() & 0o022 != 0 {
+        return None;
+    }
+    let fresh = dir.join(format!("hosts.{}", std::process::id()));
+    let written = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o644)
+        .open(&fresh)
+        .and_then(|mut file| {
+            // Whatever the umask: the task reads it as another user.
+            file.set_permissions(fs::Permissions::from_mode(0o644))?;
+            file.write_all(CONTENT.as_bytes())
+        });
+    if written.and_then(|()| fs::rename(&fresh, &path)).is_err() {
+        let _ = fs::remove_file(&fresh);
+    }
+    is_ours(&path, user).then(usable).flatten()
 }
 
 fn is_ours(path: &Path, user: u32) -> bool {
@@ -81,7 +85,7 @@ mod tests {
         assert_eq!(ensure_in(&base, user).as_deref(), Some(path.as_str()));
         assert_eq!(fs::read_to_string(&path).unwrap(), CONTENT);
         let dir = base.join("acode-rt");
-        fs::set_permissions(&dir, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+        fs::set_permissions(&dir, fs::Permissions::from_mode(0o777)).unwrap();
         fs::write(&path, "6.6.6.6 localhost").unwrap();
         assert_eq!(
             ensure_in(&base, user),

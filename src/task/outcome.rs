@@ -6,10 +6,10 @@ use serde::Serialize;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Cancel {
-    /// Whoever read the output went away: KILL.
-    OutputClosed,
     /// Asked to end: TERM, and KILL after the grace period.
     Stop,
+    /// Whoever read the output went away: KILL.
+    OutputClosed,
     /// Asked to end at once: KILL.
     Kill,
 }

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::limits::Resolved;
-use super::spec::{TaskSpec, Tmpfs, WORKSPACE, bare_capability};
+use super::spec::{TaskSpec, WORKSPACE, bare_capability, clean_tmpfs_path};
 use crate::engine::EngineKind;
 use crate::error::{Code, Error, Result};
-use crate::model::{CreateBody, HostConfig, ImageConfig, LogConfig, Mount};
+use crate::model::{CreateBody, Healthcheck, HostConfig, ImageConfig, LogConfig, Mount};
 use crate::protocol::labels::Labels;
 use crate::protocol::units::show_size;
 
@@ -50,6 +50,11 @@ pub(crate) fn create_body(
         open_stdin,
         stdin_once: open_stdin,
         tty: false,
+        // The image's would run outside of the task's limits, and end it in another way than TERM.
+        healthcheck: Healthcheck {
+            test: vec!["NONE".into()],
+        },
+        stop_signal: "SIGTERM".into(),
         network_disabled: fast_network.is_some(),
         host_config: HostConfig {
             network_mode: spec.network.clone(),
@@ -175,22 +180,23 @@ fn tmpfs(
     image: &ImageConfig,
     kind: EngineKind,
 ) -> Result<BTreeMap<String, String>> {
-    let mut sizes: BTreeMap<&str, Option<u64>> = [("/tmp", None), (WORKSPACE, None)].into();
+    let mut sizes: BTreeMap<String, Option<u64>> =
+        [("/tmp".into(), None), (WORKSPACE.into(), None)].into();
     for volume in image.volumes.keys() {
         // A volume's path comes from the image: one that is no plain path would be read as options.
-        Tmpfs::parse(volume).map_err(|message| {
+        let path = clean_tmpfs_path(volume).map_err(|message| {
             Error::invalid(Code::PolicyRefused, "image volumes", message).on(spec.image.as_str())
         })?;
-        sizes.entry(volume).or_insert(None);
+        sizes.insert(path, None);
     }
     if kind == EngineKind::Podman && !spec.writable_root {
-        sizes.entry("/run").or_insert(None);
-        sizes.entry("/var/tmp").or_insert(None);
+        sizes.entry("/run".into()).or_insert(None);
+        sizes.entry("/var/tmp".into()).or_insert(None);
     }
     sizes.extend(
         spec.tmpfs
             .iter()
-            .map(|tmpfs| (tmpfs.path.as_str(), tmpfs.size)),
+            .map(|tmpfs| (tmpfs.path.clone(), tmpfs.size)),
     );
 
     let budget = limits.memory / 2;
@@ -225,16 +231,14 @@ fn tmpfs(
                 }
                 _ => "mode=1777".into(),
             };
-            (
-                path.to_owned(),
-                format!("rw,nosuid,nodev,exec,size={size},{access}"),
-            )
+            (path, format!("rw,nosuid,nodev,exec,size={size},{access}"))
         })
         .collect())
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::spec::Tmpfs;
     use super::*;
     use crate::protocol::image_ref::ImageRef;
 
@@ -306,7 +310,9 @@ mod tests {
     #[test]
     fn tmpfs_together_take_at_most_half_the_memory() {
         let image = ImageConfig {
-            volumes: [("/data".to_owned(), serde_json::Value::Null)].into(),
+            volumes: ["/data", "/home/", "//data"]
+                .map(|path| (path.to_owned(), serde_json::Value::Null))
+                .into(),
             ..ImageConfig::default()
         };
         for kind in [EngineKind::Docker, EngineKind::Podman] {
@@ -330,7 +336,10 @@ mod tests {
                 "{total}"
             );
             assert_eq!(size(&mounts["/x"]), 1 << 20);
-            assert!(mounts.contains_key("/data"));
+            assert!(
+                mounts.contains_key("/data") && mounts.contains_key("/home"),
+                "{mounts:?}"
+            );
             assert_eq!(mounts.contains_key("/var/tmp"), kind == EngineKind::Podman);
             assert_eq!(
                 mounts[WORKSPACE].contains("uid="),

@@ -93,6 +93,13 @@ pub async fn run(
 ) -> Result<Receipt> {
     let mut clock = Clock::new();
     let mut requests = canceller.0.subscribe();
+    if io.stdin.is_some() && !spec.interactive {
+        return Err(Error::invalid(
+            Code::Configuration,
+            "options",
+            "a standard input was given for a task that is not interactive and would not read it",
+        ));
+    }
     let plan = Plan::new(engine, spec).await?;
     clock.phase(|phases| &mut phases.prepare);
     check_cancelled(&requests, &plan.operation)?;
@@ -159,9 +166,10 @@ async fn start_failed(container: &TaskContainer, error: &Error) -> Ended {
         .container_inspect(container.id().as_str())
         .await
         .map(|inspect| inspect.state);
-    let reason = match state.as_ref().map(|state| state.exit_code) {
-        Ok(127) => StartFailure::NotFound,
-        Ok(126) => StartFailure::NotExecutable,
+    let code = state.as_ref().ok().and_then(|state| state.exit_code);
+    let reason = match code {
+        Some(127) => StartFailure::NotFound,
+        Some(126) => StartFailure::NotExecutable,
         _ => StartFailure::Other,
     };
     Ended {
@@ -170,16 +178,16 @@ async fn start_failed(container: &TaskContainer, error: &Error) -> Ended {
             message: error.message(),
         },
         evidence: Evidence {
-            inspect_code: state.as_ref().ok().map(|state| state.exit_code),
+            inspect_code: code,
             engine_error: state
                 .map(|state| crate::error::shown(&state.error))
                 .unwrap_or_default(),
             ..Evidence::default()
         },
         child_out_of_memory: false,
-        // Nothing ran, so there is nothing that could be missing.
+        // After a refusal nothing ran, so there is nothing that could be missing.
         output: OutputReport {
-            complete: true,
+            complete: !error.is_unclear(),
             ..OutputReport::default()
         },
         input_error: None,

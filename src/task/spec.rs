@@ -15,6 +15,9 @@ use crate::protocol::units::parse_size;
 /// Where a task runs and keeps its files unless said otherwise.
 pub const WORKSPACE: &str = "/workspace";
 
+/// Ten years: instants further away cannot be reckoned with.
+const LONGEST: Duration = Duration::from_secs(3653 * 24 * 3600);
+
 /// Capabilities that may be added by name. None of them reaches the host or another container.
 const ADDABLE: [&str; 9] = [
     "CHOWN",
@@ -169,7 +172,7 @@ impl Tmpfs {
         let (path, options) = text
             .split_once(':')
             .map_or((text, None), |(path, options)| (path, Some(options)));
-        check_tmpfs_path(path)?;
+        let path = clean_tmpfs_path(path)?;
         let size = match options {
             None => None,
             Some(options) => {
@@ -188,10 +191,7 @@ impl Tmpfs {
                 })?)
             }
         };
-        Ok(Self {
-            path: path.to_owned(),
-            size,
-        })
+        Ok(Self { path, size })
     }
 }
 
@@ -238,6 +238,17 @@ impl TaskSpec {
     /// `ACODE-CTN-016` for ids.
     pub fn check(&self) -> Result<()> {
         let wrong = |message: String| Error::invalid(Code::Configuration, "options", message);
+        for (what, duration) in [
+            ("timeout", self.timeout.unwrap_or_default()),
+            ("stop timeout", self.stop_timeout),
+            ("cleanup timeout", self.cleanup_timeout),
+        ] {
+            if duration > LONGEST {
+                return Err(wrong(format!(
+                    "a {what} of more than ten years cannot be kept"
+                )));
+            }
+        }
         for text in self.command.iter().chain(self.entrypoint.iter().flatten()) {
             if text.contains('\0') {
                 return Err(wrong("a command cannot contain a NUL character".into()));
@@ -250,7 +261,12 @@ impl TaskSpec {
             check_inside_path(workdir).map_err(wrong)?;
         }
         for tmpfs in &self.tmpfs {
-            check_tmpfs_path(&tmpfs.path).map_err(wrong)?;
+            if clean_tmpfs_path(&tmpfs.path).map_err(wrong)? != tmpfs.path {
+                return Err(wrong(format!(
+                    "tmpfs '{}': write its path without extra '/' and '.'",
+                    shown(&tmpfs.path)
+                )));
+            }
         }
         for (key, value) in &self.labels {
             parse_user_label(&format!("{key}={value}")).map_err(wrong)?;
@@ -346,8 +362,9 @@ fn check_inside_path(path: &str) -> Result<(), String> {
     }
 }
 
-/// Such a path, without what would change the meaning of mount options.
-fn check_tmpfs_path(path: &str) -> Result<(), String> {
+/// Such a path without what would change the meaning of mount options, in its shortest form: the engine compares it with the image's
+/// volumes, whose paths it shortens too, and mounts both where they differ.
+pub(super) fn clean_tmpfs_path(path: &str) -> Result<String, String> {
     check_inside_path(path)?;
     if path.contains([',', ':']) {
         return Err(format!(
@@ -355,10 +372,14 @@ fn check_tmpfs_path(path: &str) -> Result<(), String> {
             shown(path)
         ));
     }
-    if path.split('/').all(|part| part.is_empty() || part == ".") {
+    let parts: Vec<&str> = path
+        .split('/')
+        .filter(|part| !matches!(*part, "" | "."))
+        .collect();
+    if parts.is_empty() {
         return Err("a tmpfs over / would hide the image".into());
     }
-    Ok(())
+    Ok(format!("/{}", parts.join("/")))
 }
 
 #[cfg(test)]
@@ -471,6 +492,16 @@ mod tests {
         assert!(
             TaskSpec {
                 labels: reserved,
+                ..spec()
+            }
+            .check()
+            .is_err()
+        );
+        assert_eq!(Tmpfs::parse("//x/./y/").unwrap().path, "/x/y");
+        let forever = Some(Duration::MAX);
+        assert!(
+            TaskSpec {
+                timeout: forever,
                 ..spec()
             }
             .check()

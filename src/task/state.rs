@@ -5,6 +5,11 @@ use std::time::Duration;
 use super::outcome::{Cancel, Evidence, Outcome};
 use crate::model::State as ContainerState;
 
+/// Questions between two KILLs: about half a second.
+const ASKS_PER_KILL: u32 = 28;
+/// After so many it is left to the removal.
+const MAX_KILLS: u32 = 10;
+
 /// What happened.
 #[derive(Debug)]
 pub(crate) enum Event {
@@ -53,6 +58,7 @@ pub(crate) struct Machine {
     output_ended: bool,
     wait_broken: bool,
     asked: u32,
+    kills: u32,
     ending: Option<Ending>,
     end: Option<End>,
     last_error: String,
@@ -80,6 +86,7 @@ impl Machine {
             output_ended: false,
             wait_broken: false,
             asked: 0,
+            kills: 0,
             ending: None,
             end: None,
             last_error: String::new(),
@@ -162,14 +169,14 @@ impl Machine {
 
     fn inspected(&mut self, state: &ContainerState) -> Action {
         if state.has_ended() {
-            self.evidence.inspect_code = Some(state.exit_code);
+            self.evidence.inspect_code = state.exit_code;
             self.evidence.oom_killed = Some(state.oom_killed);
             self.evidence.engine_error.clone_from(&state.error);
-            self.end = Some(match u8::try_from(state.exit_code) {
-                Ok(code) => End::Code(code),
-                Err(_) => End::Unknown(format!("{} is not an exit code", state.exit_code)),
-            });
+            self.end = Some(self.conclude(state.exit_code));
             return self.after_end();
+        }
+        if self.kills > 0 {
+            return self.still_there_after_kill();
         }
         // Closed streams do not mean an end: while wait is open and the output goes on there is no need to ask.
         if self.output_ended || self.wait_broken || self.evidence.wait_code.is_some() {
@@ -177,6 +184,26 @@ impl Machine {
         } else {
             Action::Wait
         }
+    }
+
+    fn conclude(&self, code: Option<i64>) -> End {
+        let Some(code) = code else {
+            return End::Unknown(
+                "the engine says that it has ended, but not with which exit code".into(),
+            );
+        };
+        match (u8::try_from(code), self.evidence.wait_code) {
+            (Ok(code), Some(other)) if code != other => End::Unknown(format!(
+                "the engine says exit code {other} and exit code {code}"
+            )),
+            (Ok(code), _) => End::Code(code),
+            (Err(_), _) => End::Unknown(format!("{code} is not an exit code")),
+        }
+    }
+
+    /// Whether the connection that waits was lost, so that the end of the output may be a cut as well.
+    pub(crate) fn lost_the_engine(&self) -> bool {
+        self.wait_broken && self.evidence.wait_code.is_none()
     }
 
     fn cancel(&mut self, cancel: Cancel) -> Action {
@@ -201,8 +228,25 @@ impl Machine {
     }
 
     fn kill(&mut self) -> Action {
+        self.kills += 1;
+        self.asked = 0;
         self.evidence.signals.push("KILL");
         Action::Kill
+    }
+
+    /// A KILL may be refused or lost, so it is sent again. After some seconds the rest is left to the removal, which is by force.
+    fn still_there_after_kill(&mut self) -> Action {
+        let asked = self.count();
+        if asked < ASKS_PER_KILL {
+            return Action::AskAgain(asked);
+        }
+        if self.kills < MAX_KILLS {
+            return self.kill();
+        }
+        self.end = Some(End::Unknown(
+            "it was still running after repeated KILLs".into(),
+        ));
+        self.after_end()
     }
 
     fn count(&mut self) -> u32 {
@@ -259,7 +303,7 @@ mod tests {
     fn state(status: &str, exit_code: i64, oom_killed: bool) -> Event {
         Event::Inspected(ContainerState {
             status: status.into(),
-            exit_code,
+            exit_code: Some(exit_code),
             oom_killed,
             ..ContainerState::default()
         })
@@ -392,6 +436,47 @@ mod tests {
             (Event::Vanished, Finish),
         ]);
         assert_eq!(machine.outcome(), Outcome::Cancelled { by: Cancel::Kill });
+    }
+
+    #[test]
+    fn a_kill_that_does_not_work_is_repeated_and_never_success() {
+        let mut machine = run([(Event::Deadline, Action::Kill)]);
+        let mut kills = 1;
+        for _ in 0..1000 {
+            match machine.step(state("running", 0, false)) {
+                Action::Kill => kills += 1,
+                Action::AskAgain(_) => {}
+                other => {
+                    assert_eq!(other, Action::Wait);
+                    break;
+                }
+            }
+        }
+        assert_eq!(kills, MAX_KILLS);
+        assert_eq!(machine.step(Event::OutputEnded), Action::Finish);
+        assert_eq!(machine.outcome().status(), 124);
+        let mut late = run([(Event::Deadline, Action::Kill)]);
+        while late.step(state("running", 0, false)) != Action::Kill {}
+        late.step(Event::OutputEnded);
+        assert_eq!(late.step(ended(0)), Action::Finish);
+        assert_eq!(late.outcome().status(), 124, "it outlived its deadline");
+    }
+
+    #[test]
+    fn evidence_that_is_missing_or_disagrees_is_no_success() {
+        use Action::{Ask, Finish, Wait};
+        let missing = Event::Inspected(ContainerState {
+            status: "exited".into(),
+            ..ContainerState::default()
+        });
+        let machine = run([(Event::OutputEnded, Ask), (missing, Finish)]);
+        assert_eq!(machine.outcome().status(), 125);
+        let machine = run([
+            (Event::WaitAnswered(7), Ask),
+            (ended(0), Wait),
+            (Event::OutputEnded, Finish),
+        ]);
+        assert_eq!(machine.outcome().status(), 125);
     }
 
     #[test]

@@ -61,7 +61,7 @@ pub(super) async fn watch_task(
             ended,
             &mut report
         ));
-        let mut feed = pin!(feed(attached.input, io.stdin));
+        let mut feed = pin!(feed(attached.input, io.stdin, spec.interactive));
         let mut exit = pin!(waiting.exit_code());
         let (mut pumping, mut feeding, mut waiting) = (true, true, true);
         let mut alarms = Alarms::new(spec.timeout);
@@ -123,6 +123,12 @@ pub(super) async fn watch_task(
                 }
             }
         }
+    }
+    if machine.lost_the_engine() {
+        // The stream has no end of its own: where the other connection was cut, this end may be a cut too.
+        report.complete = false;
+        let lost = || "the engine's connections were cut while the task ran".into();
+        report.incomplete_because.get_or_insert_with(lost);
     }
     if !report.complete {
         let stalled = || "its reader did not take it before the task had to end".into();
@@ -265,12 +271,16 @@ async fn signal(container: &TaskContainer, signal: &'static str) -> Event {
     ask(container, Duration::ZERO).await
 }
 
-/// Passes standard input on and half-closes it at its end. That the task stops reading is ordinary.
+/// Passes standard input on and half-closes it at its end; where there is none, at once. That the task stops reading is ordinary.
 async fn feed(
     mut input: Input,
     stdin: Option<Box<dyn AsyncRead + Send + Unpin>>,
+    open: bool,
 ) -> io::Result<()> {
     let Some(mut stdin) = stdin else {
+        if open {
+            let _ = input.finish().await;
+        }
         return Ok(());
     };
     let mut buffer = vec![0; 64 * 1024];

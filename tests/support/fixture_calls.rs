@@ -311,7 +311,7 @@ fn inspected(inspect: &Inspect) -> String {
         inspect.image,
         state.status,
         state.has_ended(),
-        state.exit_code,
+        state.exit_code.unwrap_or(-1),
         state.oom_killed,
         state.started_at,
         state.finished_at,
