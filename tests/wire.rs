@@ -236,6 +236,76 @@ async fn output_that_is_cut_is_never_complete() {
 }
 
 #[tokio::test]
+async fn an_end_of_output_beside_a_lost_wait_is_a_cut() {
+    // As when the engine goes away and comes back: both streams end, between frames, and the task has not.
+    let upgraded = b"HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n".to_vec();
+    let half = [upgraded, b"\x01\0\0\0\0\0\0\x04one\n".to_vec()].concat();
+    let waiting = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
+    let mut rules = once("/attach", Fault::AnswerAndClose(half));
+    rules.extend(once("/wait", Fault::AnswerAndClose(waiting)));
+    let scripted = Scripted::start(&rules);
+    let (result, _) = run(&scripted).await;
+    let receipt = result.unwrap();
+    assert!(!receipt.output.complete);
+    assert!(receipt.output.incomplete_because.is_some());
+}
+
+#[tokio::test]
+async fn a_kill_that_is_refused_is_repeated_until_it_works() {
+    for (fault, times) in [
+        (
+            Fault::Answer(response("500 Internal Server Error", "{}")),
+            2,
+        ),
+        (Fault::Close, 1),
+        (Fault::Hang, 1),
+    ] {
+        let rule = Rule {
+            call: "/kill",
+            fault,
+            times,
+        };
+        let scripted = Scripted::start_endless(&[rule]);
+        let engine = scripted.connect().await.unwrap();
+        let mut spec = spec();
+        spec.timeout = Some(Duration::from_millis(50));
+        let receipt = acode_rt::run(&engine, spec, TaskIo::default(), &Canceller::new())
+            .await
+            .unwrap();
+        assert_eq!(receipt.status, 124);
+        assert!(receipt.removed && scripted.count("/kill") > 1);
+    }
+}
+
+#[tokio::test]
+async fn a_task_that_no_kill_ends_is_removed_by_force() {
+    let refusal = Fault::Answer(response("500 Internal Server Error", "{}"));
+    let scripted = Scripted::start_endless(&always("/kill", refusal));
+    let engine = scripted.connect().await.unwrap();
+    let mut spec = spec();
+    spec.timeout = Some(Duration::from_millis(50));
+    let receipt = acode_rt::run(&engine, spec, TaskIo::default(), &Canceller::new())
+        .await
+        .unwrap();
+    assert_eq!((receipt.status, receipt.removed), (124, true));
+}
+
+#[tokio::test]
+async fn an_input_for_a_task_that_reads_none_is_refused() {
+    let scripted = Scripted::start(&[]);
+    let engine = scripted.connect().await.unwrap();
+    let io = TaskIo {
+        stdin: Some(Box::new(tokio::io::empty())),
+        ..TaskIo::default()
+    };
+    let error = acode_rt::run(&engine, spec(), io, &Canceller::new())
+        .await
+        .unwrap_err();
+    assert_eq!(error.code(), Code::Configuration);
+    assert_eq!(scripted.count("create"), 0);
+}
+
+#[tokio::test]
 async fn odd_exit_codes_in_wait_are_never_success() {
     for code in ["-1", "256", "4294967296", "\"0\"", "null", "0.5"] {
         let body = format!("{{\"StatusCode\":{code}}}");

@@ -18,7 +18,7 @@ impl Exec {
         let spec = self.spec()?;
         if self.dry_run {
             let plan = Plan::new(&global.engine().await?, spec).await?;
-            for warning in &plan.warnings {
+            for warning in plan.warnings() {
                 global.warn(warning);
             }
             return show_plan(global, &plan).map(|()| 0);
@@ -56,11 +56,15 @@ impl Exec {
                     FAILED
                 };
                 render::error(global, &error);
+                // A create that was not answered may still have its effect.
+                let unclear =
+                    error.operation() == "create" && (error.is_timeout() || error.is_cut());
+                let removed = (!unclear).then_some(error.cleanup_errors().is_empty());
                 let failed = serde_json::json!({
                     "schema": acode_rt::task::SCHEMA,
                     "outcome": { "kind": "not_run", "error": error.to_json() },
                     "status": status,
-                    "removed": error.cleanup_errors().is_empty(),
+                    "removed": removed,
                 });
                 write_receipt(receipt_file, &failed, None)?;
                 Ok(status)
@@ -95,15 +99,21 @@ impl Exec {
         let broken = match written {
             Some(Ok(())) => None,
             Some(Err(Broken::ReaderGone)) => {
-                incomplete(&mut receipt, "its reader went away");
+                incomplete(&mut receipt, 141, "its reader went away");
                 None
             }
             Some(Err(Broken::Failed(what, error))) => {
-                incomplete(&mut receipt, "it could not be written");
+                incomplete(&mut receipt, 125, "it could not be written");
                 Some(render::output_error(what, error))
             }
             None => {
-                incomplete(&mut receipt, "its reader did not take it in time");
+                let signal = signals.first.load(Ordering::Relaxed);
+                let status = if signal == 0 { 125 } else { 128 + signal };
+                incomplete(
+                    &mut receipt,
+                    u8::try_from(status).unwrap_or(125),
+                    "its reader did not take it in time",
+                );
                 None
             }
         };
@@ -111,7 +121,11 @@ impl Exec {
     }
 }
 
-fn incomplete(receipt: &mut Receipt, why: &str) {
+/// Output that was not delivered is no success, however the task ended.
+fn incomplete(receipt: &mut Receipt, status: u8, why: &str) {
+    if receipt.status == 0 {
+        receipt.status = status;
+    }
     receipt.output.complete = false;
     receipt
         .output
@@ -122,18 +136,20 @@ fn incomplete(receipt: &mut Receipt, why: &str) {
 fn show_plan(global: &Global, plan: &Plan) -> Result<()> {
     if global.json {
         return render::print_json(&serde_json::json!({
-            "name": plan.name.as_str(),
-            "operation": plan.operation,
-            "image": plan.image,
-            "limits": plan.limits,
-            "warnings": plan.warnings,
-            "create": plan.body,
+            "name": plan.name().as_str(),
+            "operation": plan.operation(),
+            "image": plan.image(),
+            "limits": plan.limits(),
+            "warnings": plan.warnings(),
+            "create": plan.create_body(),
         }));
     }
-    let body = serde_json::to_string_pretty(&plan.body).unwrap_or_default();
+    let body = serde_json::to_string_pretty(plan.create_body()).unwrap_or_default();
     render::print(&format!(
         "would create {} from {} ({})\n{body}\n",
-        plan.name, plan.image.reference, plan.image.id
+        plan.name(),
+        plan.image().reference,
+        plan.image().id
     ))
 }
 

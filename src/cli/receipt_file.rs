@@ -19,12 +19,17 @@ impl ReceiptFile {
     /// Finds out before anything is created whether it can be written.
     pub(crate) fn check(path: &Path) -> Result<Self> {
         let failed = |error| render::output_error(&path.display().to_string(), error);
-        if fs::metadata(path).is_ok_and(|meta| !meta.is_file() && !meta.is_dir()) {
+        let special = fs::metadata(path).is_ok_and(|meta| !meta.is_file() && !meta.is_dir());
+        if special || path.starts_with("/dev") || path.starts_with("/proc") {
+            // Not opened yet: a pipe's reader would take the close for the end.
             return Ok(Self {
                 path: path.to_owned(),
                 fresh: None,
             });
         }
+        // A link stays one; what it points to is replaced.
+        let resolved = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let path = resolved.as_path();
         let name = path.file_name().filter(|_| !path.is_dir()).ok_or_else(|| {
             failed(std::io::Error::new(
                 std::io::ErrorKind::IsADirectory,

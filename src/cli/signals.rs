@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 
 use acode_rt::error::{Code, Error, Kind, Result};
 use acode_rt::{Cancel, Canceller};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// INT, TERM and HUP: the first stops the task, the second kills it.
 pub(crate) struct Signals {
@@ -17,8 +17,13 @@ pub(crate) struct Signals {
 
 impl Signals {
     pub(crate) fn listen() -> Result<Self> {
-        let open = |kind| {
-            signal(kind).map_err(|error| {
+        let ignored = ignored();
+        let open = |kind: SignalKind| {
+            // What whoever started us has switched off, as nohup does, stays so.
+            if ignored & (1 << (kind.as_raw_value() - 1)) != 0 {
+                return Ok(None);
+            }
+            signal(kind).map(Some).map_err(|error| {
                 Error::new(
                     Code::Configuration,
                     Kind::Io,
@@ -37,9 +42,9 @@ impl Signals {
         tokio::spawn(async move {
             loop {
                 let number = tokio::select! {
-                    _ = int.recv() => 2,
-                    _ = term.recv() => 15,
-                    _ = hangup.recv() => 1,
+                    () = next(&mut int) => 2,
+                    () = next(&mut term) => 15,
+                    () = next(&mut hangup) => 1,
                 };
                 let earlier =
                     seen_first.compare_exchange(0, number, Ordering::Relaxed, Ordering::Relaxed);
@@ -66,4 +71,21 @@ impl Signals {
             std::future::pending::<()>().await;
         }
     }
+}
+
+async fn next(signal: &mut Option<Signal>) {
+    if let Some(signal) = signal
+        && signal.recv().await.is_some()
+    {
+        return;
+    }
+    std::future::pending::<()>().await;
+}
+
+/// The signals that were ignored when we were started, as a bit mask.
+fn ignored() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .unwrap_or(0)
 }

@@ -52,7 +52,12 @@ pub(crate) async fn find(engine: &Engine, name: &str) -> Result<Target> {
             }
         })?;
     let image = image_labels(engine, &inspect.image).await?;
-    let labels = TaskLabels::read(&inspect.config.labels, &image)
-        .ok_or_else(|| wrong("this container was not made by acode-rt, and is left alone"))?;
+    let labels = image
+        .and_then(|image| TaskLabels::read(&inspect.config.labels, &image))
+        .ok_or_else(|| {
+            wrong(
+                "this container was not made by acode-rt, as far as can be told, and is left alone",
+            )
+        })?;
     Ok(Target { inspect, labels })
 }

@@ -37,10 +37,12 @@ pub struct CreateBody {
     pub stdin_once: bool,
     /// Whether the container has a terminal; its output is then not multiplexed.
     pub tty: bool,
-    /// What the engine runs inside from time to time.
-    pub healthcheck: Healthcheck,
-    /// What `stop` sends.
-    pub stop_signal: String,
+    /// What the engine runs inside from time to time; replaces the image's HEALTHCHECK.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub healthcheck: Option<Healthcheck>,
+    /// What `stop` sends; replaces the image's STOPSIGNAL.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stop_signal: Option<String>,
     /// Docker up to 26: no network, without the engine's network set-up.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub network_disabled: bool,

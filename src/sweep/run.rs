@@ -136,36 +136,42 @@ async fn remove_orphans(engine: &Engine, entries: &mut [Entry], timeout: Duratio
     }
 }
 
-/// The containers that are ours, with their labels: labels that an image brought along do not count.
+/// The containers that are ours, with their labels: labels that an image brought along do not count, and where the image is gone nobody can
+/// tell whose a container is, so that it is left alone.
 ///
 /// # Errors
 /// `ACODE-CTN-014`.
 pub async fn owned_containers(engine: &Engine) -> Result<Vec<(Listed, TaskLabels)>> {
-    let mut images: BTreeMap<String, Labels> = BTreeMap::new();
+    let mut images: BTreeMap<String, Option<Labels>> = BTreeMap::new();
     let mut ours = Vec::new();
     for container in engine.container_list(&ListOptions::managed()).await? {
         if !images.contains_key(&container.image_id) {
-            let labels = image_labels(engine, &container.image_id).await?;
+            // One image that cannot be read must not hide the others' containers.
+            let labels = image_labels(engine, &container.image_id).await.unwrap_or_else(|error| {
+                tracing::warn!(image = container.image_id, %error, "whose its containers are cannot be told");
+                None
+            });
             images.insert(container.image_id.clone(), labels);
         }
-        if let Some(labels) = TaskLabels::read(&container.labels, &images[&container.image_id]) {
+        let image = images.get(&container.image_id).and_then(Option::as_ref);
+        if let Some(labels) = image.and_then(|image| TaskLabels::read(&container.labels, image)) {
             ours.push((container, labels));
         }
     }
     Ok(ours)
 }
 
-/// The labels that the image with this id brought along. One that is gone brought nothing that could be told.
+/// The labels that the image with this id brought along; `None` where it is gone, so that what a container got from it cannot be told.
 ///
 /// # Errors
 /// `ACODE-CTN-014`.
-pub async fn image_labels(engine: &Engine, id: &str) -> Result<Labels> {
+pub async fn image_labels(engine: &Engine, id: &str) -> Result<Option<Labels>> {
     let Ok(image) = ImageRef::parse(id) else {
-        return Ok(Labels::new());
+        return Ok(None);
     };
     match engine.image_inspect(&image).await {
-        Ok(image) => Ok(image.config.labels),
-        Err(error) if error.is_not_found() => Ok(Labels::new()),
+        Ok(image) => Ok(Some(image.config.labels)),
+        Err(error) if error.is_not_found() => Ok(None),
         Err(error) => Err(error),
     }
 }

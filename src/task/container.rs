@@ -8,7 +8,7 @@ use super::limits::HostCapacity;
 use super::plan::Plan;
 use super::spec::TaskSpec;
 use crate::engine::{
-    AttachOptions, Attached, ContainerId, Engine, EngineKind, LogStream, LogsOptions, Waiting,
+    AttachOptions, Attached, ContainerId, Engine, LogStream, LogsOptions, Waiting,
 };
 use crate::error::{Code, Error, Kind, Result};
 use crate::model::Inspect;
@@ -74,7 +74,9 @@ pub struct Subscribed {
 }
 
 impl TaskContainer {
-    /// Checks `spec` and creates its container (FR-020A-02, FR-020A-09): either it exists, or after an error nothing of it does.
+    /// Checks `spec` and creates its container (FR-020A-02, FR-020A-09): either it exists, or after an error that the engine answered with
+    /// nothing of it does. Where no answer came ([`Error::is_timeout`], [`Error::is_cut`]) it is looked for and removed for two seconds; an
+    /// engine that creates it even later leaves it to [`crate::sweep::sweep`]. Dropping the future may leave a container too.
     ///
     /// # Errors
     /// Those of [`Plan::new`]; `ACODE-CTN-001`, `ACODE-CTN-005` for a name in use.
@@ -100,6 +102,9 @@ impl TaskContainer {
         loop {
             let error = match engine.container_create(&plan.name, &plan.body).await {
                 Ok((id, warnings)) => {
+                    if plan.without_fast_network {
+                        engine.refuse_network_fast_path();
+                    }
                     tracing::debug!(operation = plan.operation, id = id.as_str(), "created");
                     plan.warnings
                         .extend(warnings.iter().map(|warning| crate::error::shown(warning)));
@@ -112,19 +117,21 @@ impl TaskContainer {
                 Err(error) => error.with_operation_id(&plan.operation),
             };
             // Boxed, since they are rare and every create would carry their state.
-            if error.status() == Some(400) && Box::pin(adapt(engine, &mut plan)).await? {
+            if error.status() == Some(400) && Box::pin(adapt(engine, &mut plan)).await {
                 tracing::debug!(operation = plan.operation, %error, "creating again, otherwise");
                 continue;
             }
-            if !replaced && (error.is_conflict() || error.is_unclear()) {
-                match Box::pin(holder(engine, &plan)).await {
-                    Ok(Holder::Orphan(id)) => {
+            if error.is_conflict() || error.is_unclear() {
+                match Box::pin(holder(engine, &plan, &error)).await {
+                    Ok(Holder::Orphan(id)) if !replaced => {
                         tracing::warn!(operation = plan.operation, name = %plan.name, "removing the orphan that holds the name");
                         remove_confirmed(engine, &id, plan.spec.cleanup_timeout).await?;
                         replaced = true;
                         continue;
                     }
-                    Ok(Holder::Other) => return Err(error.with_code(Code::NameTaken)),
+                    Ok(Holder::Orphan(_) | Holder::Other) => {
+                        return Err(error.with_code(Code::NameTaken));
+                    }
                     Ok(Holder::Nobody) => {}
                     Err(failed) => return Err(error.and_cleanup(failed)),
                 }
@@ -287,25 +294,23 @@ impl From<&Inspect> for Status {
 
 /// What can be sent instead of a request that was refused as bad: no bind where the engine does not see our files, and as many
 /// CPUs as the engine's host has, where nobody asked for a number. `false` when nothing is left to try.
-async fn adapt(engine: &Engine, plan: &mut Plan) -> Result<bool> {
+async fn adapt(engine: &Engine, plan: &mut Plan) -> bool {
     if plan.body.network_disabled {
-        engine.refuse_network_fast_path();
-        plan.write_body(engine)?;
-        return Ok(true);
+        plan.without_fast_network = true;
+        return plan.write_body(engine).is_ok();
     }
-    if plan.spec.limits.nano_cpus.is_none() {
-        let host = HostCapacity {
-            cpus: engine.info().await?.ncpu,
+    if plan.spec.limits.nano_cpus.is_none()
+        && let Ok(info) = engine.info().await
+        && let Ok((limits, _)) = plan.spec.limits.resolve(HostCapacity {
+            cpus: info.ncpu,
             memory: 0,
-        };
-        let (limits, _) = plan.spec.limits.resolve(host)?;
-        if limits.nano_cpus < plan.limits.nano_cpus {
-            plan.limits.nano_cpus = limits.nano_cpus;
-            plan.write_body(engine)?;
-            return Ok(true);
-        }
+        })
+        && limits.nano_cpus < plan.limits.nano_cpus
+    {
+        plan.limits.nano_cpus = limits.nano_cpus;
+        return plan.write_body(engine).is_ok();
     }
-    Ok(false)
+    false
 }
 
 enum Holder {
@@ -316,7 +321,7 @@ enum Holder {
 
 /// Who holds the plan's name after a create that was refused or not answered. A container of this very operation is removed: its
 /// create did arrive, and may do so late.
-async fn holder(engine: &Engine, plan: &Plan) -> Result<Holder> {
+async fn holder(engine: &Engine, plan: &Plan, error: &Error) -> Result<Holder> {
     let until = tokio::time::Instant::now() + LATE_CREATE;
     loop {
         match engine.container_inspect(plan.name.as_str()).await {
@@ -325,12 +330,14 @@ async fn holder(engine: &Engine, plan: &Plan) -> Result<Holder> {
                 return Ok(Holder::Nobody);
             }
             Ok(inspect) => return judge(engine, inspect).await,
-            // Podman says 500 for a bad request, too: there is nothing to wait for.
-            Err(error) if error.is_not_found() && engine.kind() == EngineKind::Podman => {
+            // It was answered, if only by Podman's 500 for any bad request: there is nothing to wait for.
+            Err(missing) if missing.is_not_found() && error.status().is_some() => {
                 return Ok(Holder::Nobody);
             }
-            Err(error) if error.is_not_found() => {}
-            Err(error) => return Err(error),
+            Err(failed) if tokio::time::Instant::now() >= until && !failed.is_not_found() => {
+                return Err(failed);
+            }
+            Err(_) => {}
         }
         if tokio::time::Instant::now() >= until {
             return Ok(Holder::Nobody);
@@ -341,7 +348,8 @@ async fn holder(engine: &Engine, plan: &Plan) -> Result<Holder> {
 
 async fn judge(engine: &Engine, inspect: Inspect) -> Result<Holder> {
     let image = image_labels(engine, &inspect.image).await?;
-    let Some(labels) = TaskLabels::read(&inspect.config.labels, &image) else {
+    let labels = image.and_then(|image| TaskLabels::read(&inspect.config.labels, &image));
+    let Some(labels) = labels else {
         return Ok(Holder::Other);
     };
     let running = matches!(Status::from(&inspect), Status::Running | Status::Paused);

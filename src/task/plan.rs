@@ -15,27 +15,22 @@ use crate::protocol::labels::TaskLabels;
 use crate::protocol::name::ContainerName;
 use crate::sweep::owner;
 
-/// How long a container may be there when its task was given no time.
+/// How long a container may be there when its task was given no time, or when it is kept.
 const DEFAULT_DEADLINE: Duration = Duration::from_secs(24 * 3600);
 
 /// A task that has been checked, with the request that would create its container.
 #[derive(Debug, Clone)]
-#[non_exhaustive]
 pub struct Plan {
-    /// The container's name.
-    pub name: ContainerName,
-    /// The operation's UUID, which stands in every log line and in a label.
-    pub operation: String,
-    /// What would be sent.
-    pub body: CreateBody,
-    /// The image, and what its reference named when it was looked at.
-    pub image: ImageReceipt,
-    /// Limits with all defaults filled in.
-    pub limits: Resolved,
-    /// What is worth knowing.
-    pub warnings: Vec<String>,
+    pub(super) name: ContainerName,
+    pub(super) operation: String,
+    pub(super) body: CreateBody,
+    pub(super) image: ImageReceipt,
+    pub(super) limits: Resolved,
+    pub(super) warnings: Vec<String>,
     pub(super) spec: TaskSpec,
-    pub(super) labels: TaskLabels,
+    /// This create was refused where it asked for the network's fast path.
+    pub(super) without_fast_network: bool,
+    labels: TaskLabels,
     image_config: ImageConfig,
 }
 
@@ -59,6 +54,11 @@ impl Plan {
         };
         let inspect = engine.image_inspect(&spec.image).await?;
         let created = engine.now();
+        // What is kept is kept for a day, however short its task was to be.
+        let lifetime = match spec.timeout {
+            Some(timeout) if !spec.keep => timeout,
+            timeout => timeout.unwrap_or_default().max(DEFAULT_DEADLINE),
+        };
         let labels = TaskLabels {
             session: spec.session.clone(),
             task: spec.task.clone(),
@@ -66,7 +66,7 @@ impl Plan {
             ephemeral: !spec.keep,
             operation: uuid(uuid_bytes),
             owner: owner::current(),
-            deadline: Some(created + spec.timeout.unwrap_or(DEFAULT_DEADLINE).as_secs()),
+            deadline: Some(created + lifetime.as_secs()),
         };
         let mut plan = Self {
             name,
@@ -79,6 +79,7 @@ impl Plan {
             limits,
             warnings,
             spec,
+            without_fast_network: false,
             labels,
             image_config: inspect.config,
         };
@@ -86,12 +87,40 @@ impl Plan {
         Ok(plan)
     }
 
+    /// The container's name.
+    pub fn name(&self) -> &ContainerName {
+        &self.name
+    }
+
+    /// The operation's UUID, which stands in every log line and in a label.
+    pub fn operation(&self) -> &str {
+        &self.operation
+    }
+
+    /// What would be sent to create it.
+    pub fn create_body(&self) -> &CreateBody {
+        &self.body
+    }
+
+    /// The image, and what its reference named when it was looked at.
+    pub fn image(&self) -> &ImageReceipt {
+        &self.image
+    }
+
+    /// Limits with all defaults filled in.
+    pub fn limits(&self) -> &Resolved {
+        &self.limits
+    }
+
+    /// What is worth knowing.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
     /// Writes the request, anew after the engine turned out to want another.
     pub(super) fn write_body(&mut self, engine: &Engine) -> Result<()> {
-        let hosts = engine
-            .network_fast_path()
-            .then(hosts_file::ensure)
-            .flatten();
+        let fast = engine.network_fast_path() && !self.without_fast_network;
+        let hosts = fast.then(hosts_file::ensure).flatten();
         let around = Surroundings {
             kind: engine.kind(),
             fast_network: hosts.as_deref(),

@@ -51,10 +51,10 @@ pub(crate) fn create_body(
         stdin_once: open_stdin,
         tty: false,
         // The image's would run outside of the task's limits, and end it in another way than TERM.
-        healthcheck: Healthcheck {
+        healthcheck: Some(Healthcheck {
             test: vec!["NONE".into()],
-        },
-        stop_signal: "SIGTERM".into(),
+        }),
+        stop_signal: Some("SIGTERM".into()),
         network_disabled: fast_network.is_some(),
         host_config: HostConfig {
             network_mode: spec.network.clone(),

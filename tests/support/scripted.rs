@@ -25,6 +25,8 @@ pub(crate) enum Fault {
     Cut,
     /// These bytes instead of an answer; nothing was done.
     Answer(Vec<u8>),
+    /// The same, and then the end.
+    AnswerAndClose(Vec<u8>),
 }
 
 /// One rule: calls whose request line contains `call` meet `fault`, so many times.
@@ -35,12 +37,16 @@ pub(crate) struct Rule {
     pub(crate) times: u32,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 #[derive(Default)]
 struct State {
     rules: Vec<Rule>,
     body: String,
     exists: bool,
     started: bool,
+    /// The task ends by KILL only.
+    endless: bool,
+    killed: bool,
     requests: Vec<String>,
 }
 
@@ -61,8 +67,24 @@ pub(crate) fn response(status: &str, body: &str) -> Vec<u8> {
     .into_bytes()
 }
 
+impl State {
+    fn has_ended(&self) -> bool {
+        self.killed || (self.started && !self.endless)
+    }
+}
+
 impl Scripted {
+    /// A task that ends at once.
     pub(crate) fn start(rules: &[Rule]) -> Self {
+        Self::start_task(rules, false)
+    }
+
+    /// A task that ends when it is killed.
+    pub(crate) fn start_endless(rules: &[Rule]) -> Self {
+        Self::start_task(rules, true)
+    }
+
+    fn start_task(rules: &[Rule], endless: bool) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let path =
@@ -70,6 +92,7 @@ impl Scripted {
         let listener = UnixListener::bind(&path).unwrap();
         let state = Arc::new(Mutex::new(State {
             rules: rules.to_vec(),
+            endless,
             ..State::default()
         }));
         let served = Arc::clone(&state);
@@ -150,6 +173,11 @@ fn serve(stream: UnixStream, state: &Mutex<State>) {
                 return;
             }
             Some(Fault::Answer(bytes)) => bytes,
+            Some(Fault::AnswerAndClose(bytes)) => {
+                let _ = writer.write_all(&bytes);
+                wait_for(state, |state| state.started);
+                return;
+            }
         };
         if writer.write_all(&whole).is_err() {
             return;
@@ -157,11 +185,17 @@ fn serve(stream: UnixStream, state: &Mutex<State>) {
         if line.contains("/attach") {
             wait_for(state, |state| state.started);
             let _ = writer.write_all(OUTPUT);
+            wait_for(state, State::has_ended);
             return;
         }
         if line.contains("/wait") {
-            wait_for(state, |state| state.started);
-            let body = format!("{{\"StatusCode\":{EXIT_CODE}}}");
+            wait_for(state, State::has_ended);
+            let code = if state.lock().unwrap().killed {
+                137
+            } else {
+                EXIT_CODE
+            };
+            let body = format!("{{\"StatusCode\":{code}}}");
             let _ = write!(writer, "{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
             return;
         }
@@ -241,6 +275,7 @@ fn act(state: &Mutex<State>, line: &str, body: &str) -> Vec<u8> {
         return response("204 No Content", "");
     }
     if line.contains("/kill") {
+        state.killed = true;
         return response("204 No Content", "");
     }
     inspect(&state)
@@ -249,10 +284,11 @@ fn act(state: &Mutex<State>, line: &str, body: &str) -> Vec<u8> {
 /// Echoes what create was sent, as Docker does.
 fn inspect(state: &State) -> Vec<u8> {
     let sent: serde_json::Value = serde_json::from_str(&state.body).unwrap();
-    let (status, code) = if state.started {
-        ("exited", EXIT_CODE)
-    } else {
-        ("created", 0)
+    let (status, code) = match (state.has_ended(), state.started) {
+        (true, _) if state.killed => ("exited", 137),
+        (true, _) => ("exited", EXIT_CODE),
+        (false, true) => ("running", 0),
+        (false, false) => ("created", 0),
     };
     let body = serde_json::json!({
         "Id": ID,
