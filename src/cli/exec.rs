@@ -126,11 +126,7 @@ fn incomplete(receipt: &mut Receipt, status: u8, why: &str) {
     if receipt.status == 0 {
         receipt.status = status;
     }
-    receipt.output.complete = false;
-    receipt
-        .output
-        .incomplete_because
-        .get_or_insert_with(|| why.to_owned());
+    receipt.output.lost(why);
 }
 
 fn show_plan(global: &Global, plan: &Plan) -> Result<()> {

@@ -27,6 +27,15 @@ pub struct OutputReport {
     pub incomplete_because: Option<String>,
 }
 
+impl OutputReport {
+    /// Notes that output was not passed on; the first reason stands.
+    pub fn lost(&mut self, why: &str) {
+        self.complete = false;
+        self.incomplete_because
+            .get_or_insert_with(|| why.to_owned());
+    }
+}
+
 /// Why passing on stopped.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum End {

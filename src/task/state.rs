@@ -99,9 +99,9 @@ impl Machine {
         self.end.is_some()
     }
 
-    /// Whether it is being ended from outside, so that its output need not be waited for any longer.
-    pub(crate) fn is_ending(&self) -> bool {
-        self.ending.is_some()
+    /// Whether it was killed, or has ended while it was being ended from outside, so that its output need not be waited for much longer.
+    pub(crate) fn needs_no_more_output(&self) -> bool {
+        self.kills > 0 || (self.has_ended() && self.ending.is_some())
     }
 
     pub(crate) fn step(&mut self, event: Event) -> Action {

@@ -34,7 +34,10 @@ pub(super) struct Ended {
 }
 
 /// A question or signal to the engine that is under way.
-type Acting<'a> = Pin<Box<dyn Future<Output = Event> + Send + 'a>>;
+type Acting<'a> = Slot<'a, Event>;
+
+/// Something under way that can be dropped.
+type Slot<'a, T> = Option<Pin<Box<dyn Future<Output = T> + Send + 'a>>>;
 
 /// Watches until the task has ended and its output is through, or given up.
 pub(super) async fn watch_task(
@@ -54,19 +57,20 @@ pub(super) async fn watch_task(
     let mut input_error = None;
     let (ended_sender, ended) = watch::channel(false);
     {
-        let mut pump = pin!(pump(
+        // In an option, so that giving it up closes its connection: an engine whose output nobody takes does not note the task's end.
+        let mut pump: Slot<'_, output::End> = Some(Box::pin(pump(
             attached.output,
             io.output,
             spec.max_output,
             ended,
-            &mut report
-        ));
+            &mut report,
+        )));
         let mut feed = pin!(feed(attached.input, io.stdin, spec.interactive));
         let mut exit = pin!(waiting.exit_code());
-        let (mut pumping, mut feeding, mut waiting) = (true, true, true);
+        let (mut feeding, mut waiting) = (true, true);
         let mut alarms = Alarms::new(spec.timeout);
         let mut patience = Patience::default();
-        let mut acting: Option<Acting<'_>> = None;
+        let mut acting: Acting<'_> = None;
         loop {
             let event = tokio::select! {
                 biased;
@@ -78,7 +82,7 @@ pub(super) async fn watch_task(
                     Alarm::Deadline => Event::Deadline,
                     Alarm::Grace => Event::GraceOver,
                     Alarm::Drain => {
-                        pumping = false;
+                        pump = None;
                         Event::OutputEnded
                     }
                 },
@@ -90,8 +94,8 @@ pub(super) async fn watch_task(
                     waiting = false;
                     code.map_or_else(|_| Event::WaitBroken, Event::WaitAnswered)
                 }
-                end = &mut pump, if pumping => {
-                    pumping = false;
+                end = next(&mut pump) => {
+                    pump = None;
                     match end {
                         output::End::Stream => Event::OutputEnded,
                         output::End::ReceiverGone => {
@@ -116,23 +120,20 @@ pub(super) async fn watch_task(
             begin(action, container, &mut acting);
             if machine.has_ended() {
                 ended_sender.send_replace(true);
-                if machine.is_ending() && pumping {
-                    alarms
-                        .drain
-                        .get_or_insert_with(|| Instant::now() + DRAIN_AFTER_ENDING);
-                }
+            }
+            if machine.needs_no_more_output() && pump.is_some() {
+                alarms
+                    .drain
+                    .get_or_insert_with(|| Instant::now() + DRAIN_AFTER_ENDING);
             }
         }
     }
     if machine.lost_the_engine() {
         // The stream has no end of its own: where the other connection was cut, this end may be a cut too.
-        report.complete = false;
-        let lost = || "the engine's connections were cut while the task ran".into();
-        report.incomplete_because.get_or_insert_with(lost);
+        report.lost("the engine's connections were cut while the task ran");
     }
     if !report.complete {
-        let stalled = || "its reader did not take it before the task had to end".into();
-        report.incomplete_because.get_or_insert_with(stalled);
+        report.lost("its reader did not take it before the task had to end");
     }
     Ended {
         outcome: machine.outcome(),
@@ -145,7 +146,7 @@ pub(super) async fn watch_task(
 }
 
 /// Begins what was decided. A signal replaces a question, and a question waits for what is under way: both end with an answer.
-fn begin<'a>(action: Action, container: &'a TaskContainer, acting: &mut Option<Acting<'a>>) {
+fn begin<'a>(action: Action, container: &'a TaskContainer, acting: &mut Acting<'a>) {
     let question = match action {
         Action::Wait | Action::Finish => return,
         Action::Ask => Duration::ZERO,
@@ -233,8 +234,9 @@ fn pause(count: u32) -> Duration {
     })
 }
 
-async fn next(acting: &mut Option<Acting<'_>>) -> Event {
-    match acting {
+/// What a future gives, if there is one.
+async fn next<T>(slot: &mut Slot<'_, T>) -> T {
+    match slot {
         Some(future) => future.await,
         None => std::future::pending().await,
     }
