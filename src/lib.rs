@@ -24,7 +24,8 @@
 //!
 //! # Cancel safety
 //!
-//! Every async function says what dropping its future does. To end a task use a [`Canceller`]: dropping the future of [`run`]
+//! Dropping the future of an engine call abandons it: its connection closes, and whether the engine acted is unknown unless the call only
+//! reads. Functions for which more is to be said say it. To end a task use a [`Canceller`]: dropping the future of [`run`]
 //! abandons the container.
 
 pub mod engine;

@@ -162,7 +162,12 @@ fn default_log(kind: EngineKind) -> LogConfig {
     match kind {
         EngineKind::Docker => LogConfig {
             driver: "local".into(),
-            config: pairs(&[("max-size", "10m"), ("max-file", "3")]),
+            // Compressing what is dropped with the container would take the engine more time than writing it.
+            config: pairs(&[
+                ("max-size", "10m"),
+                ("max-file", "3"),
+                ("compress", "false"),
+            ]),
         },
         EngineKind::Podman => LogConfig {
             driver: "k8s-file".into(),
