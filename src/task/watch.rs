@@ -57,7 +57,7 @@ pub(super) async fn watch_task(
     let mut input_error = None;
     let (ended_sender, ended) = watch::channel(false);
     {
-        // In an option, so that giving it up closes its connection: an engine whose output nobody takes does not note the task's end.
+        // In options, so that giving both up closes their connection: an engine whose output nobody takes does not note the task's end.
         let mut pump: Slot<'_, output::End> = Some(Box::pin(pump(
             attached.output,
             io.output,
@@ -65,9 +65,10 @@ pub(super) async fn watch_task(
             ended,
             &mut report,
         )));
-        let mut feed = pin!(feed(attached.input, io.stdin, spec.interactive));
+        let mut feed: Slot<'_, io::Result<()>> =
+            Some(Box::pin(feed(attached.input, io.stdin, spec.interactive)));
         let mut exit = pin!(waiting.exit_code());
-        let (mut feeding, mut waiting) = (true, true);
+        let mut waiting = true;
         let mut alarms = Alarms::new(spec.timeout);
         let mut patience = Patience::default();
         let mut acting: Acting<'_> = None;
@@ -82,7 +83,7 @@ pub(super) async fn watch_task(
                     Alarm::Deadline => Event::Deadline,
                     Alarm::Grace => Event::GraceOver,
                     Alarm::Drain => {
-                        pump = None;
+                        (pump, feed) = (None, None);
                         Event::OutputEnded
                     }
                 },
@@ -99,13 +100,14 @@ pub(super) async fn watch_task(
                     match end {
                         output::End::Stream => Event::OutputEnded,
                         output::End::ReceiverGone => {
+                            feed = None;
                             machine.step(Event::OutputEnded);
                             Event::Cancel(Cancel::OutputClosed)
                         }
                     }
                 }
-                result = &mut feed, if feeding => {
-                    feeding = false;
+                result = next(&mut feed) => {
+                    feed = None;
                     input_error = result.err().map(|error| error.to_string());
                     continue;
                 }

@@ -190,12 +190,13 @@ fn a_reader_that_goes_away_ends_the_task(ctx: &Ctx) {
 }
 
 fn a_reader_that_stalls_does_not_stop_the_deadline(ctx: &Ctx) {
-    let mut child = ctx
-        .exec_program(&["--timeout", "1s"], &["yes"])
-        .spawn()
-        .unwrap();
-    let stalled = child.stdout.take().unwrap();
-    let run = Running::watch(child).finish().expect(124);
-    drop(stalled);
-    assert!(run.err().contains("ACODE-CTN-013"), "{}", run.err());
+    // With an input as well, which stays open.
+    for options in [&["--timeout", "1s"][..], &["--timeout", "1s", "-i"]] {
+        let mut program = ctx.exec_program(options, &["yes"]);
+        let mut child = program.stdin(Stdio::piped()).spawn().unwrap();
+        let stalled = (child.stdin.take(), child.stdout.take());
+        let run = Running::watch(child).finish().expect(124);
+        drop(stalled);
+        assert!(run.err().contains("ACODE-CTN-013"), "{}", run.err());
+    }
 }
