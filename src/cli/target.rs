@@ -4,7 +4,7 @@ use acode_rt::engine::{Engine, ListOptions};
 use acode_rt::error::{Code, Error, Kind, Result};
 use acode_rt::model::Inspect;
 use acode_rt::protocol::labels::{SESSION, TASK, TaskLabels};
-use acode_rt::sweep::image_labels;
+use acode_rt::sweep::owned_labels;
 
 pub(crate) struct Target {
     pub(crate) inspect: Inspect,
@@ -51,13 +51,8 @@ pub(crate) async fn find(engine: &Engine, name: &str) -> Result<Target> {
                 error
             }
         })?;
-    let image = image_labels(engine, &inspect.image).await?;
-    let labels = image
-        .and_then(|image| TaskLabels::read(&inspect.config.labels, &image))
-        .ok_or_else(|| {
-            wrong(
-                "this container was not made by acode-rt, as far as can be told, and is left alone",
-            )
-        })?;
+    let labels = owned_labels(engine, &inspect).await?.ok_or_else(|| {
+        wrong("this container was not made by acode-rt, as far as can be told, and is left alone")
+    })?;
     Ok(Target { inspect, labels })
 }

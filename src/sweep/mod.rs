@@ -4,4 +4,4 @@ pub mod owner;
 pub mod policy;
 mod run;
 
-pub use run::{Entry, Sweep, image_labels, owned_containers, sweep};
+pub use run::{Entry, Sweep, owned_containers, owned_labels, sweep};

@@ -8,7 +8,7 @@ use super::owner;
 use super::policy::{Decision, decide};
 use crate::engine::{Engine, ListOptions};
 use crate::error::{Code, Error, Result};
-use crate::model::Listed;
+use crate::model::{Inspect, Listed};
 use crate::protocol::image_ref::ImageRef;
 use crate::protocol::labels::{Labels, TaskLabels};
 use crate::task::remove_confirmed;
@@ -161,11 +161,17 @@ pub async fn owned_containers(engine: &Engine) -> Result<Vec<(Listed, TaskLabels
     Ok(ours)
 }
 
-/// The labels that the image with this id brought along; `None` where it is gone, so that what a container got from it cannot be told.
+/// What an inspected container says of itself, where it is ours; `None` where it is not, or where that cannot be told.
 ///
 /// # Errors
 /// `ACODE-CTN-014`.
-pub async fn image_labels(engine: &Engine, id: &str) -> Result<Option<Labels>> {
+pub async fn owned_labels(engine: &Engine, inspect: &Inspect) -> Result<Option<TaskLabels>> {
+    let image = image_labels(engine, &inspect.image).await?;
+    Ok(image.and_then(|image| TaskLabels::read(&inspect.config.labels, &image)))
+}
+
+/// The labels that the image with this id brought along; `None` where it is gone, so that what a container got from it cannot be told.
+async fn image_labels(engine: &Engine, id: &str) -> Result<Option<Labels>> {
     let Ok(image) = ImageRef::parse(id) else {
         return Ok(None);
     };

@@ -12,11 +12,11 @@ use crate::engine::{
 };
 use crate::error::{Code, Error, Kind, Result};
 use crate::model::Inspect;
-use crate::protocol::labels::{OPERATION, TaskLabels};
+use crate::protocol::labels::OPERATION;
 use crate::protocol::name::ContainerName;
 use crate::protocol::units::{show_cpus, show_size};
 use crate::sweep::policy::{Decision, decide};
-use crate::sweep::{image_labels, owner};
+use crate::sweep::{owned_labels, owner};
 
 /// How long a container is looked for whose create was not answered.
 const LATE_CREATE: Duration = Duration::from_secs(2);
@@ -347,9 +347,7 @@ async fn holder(engine: &Engine, plan: &Plan, error: &Error) -> Result<Holder> {
 }
 
 async fn judge(engine: &Engine, inspect: Inspect) -> Result<Holder> {
-    let image = image_labels(engine, &inspect.image).await?;
-    let labels = image.and_then(|image| TaskLabels::read(&inspect.config.labels, &image));
-    let Some(labels) = labels else {
+    let Some(labels) = owned_labels(engine, &inspect).await? else {
         return Ok(Holder::Other);
     };
     let running = matches!(Status::from(&inspect), Status::Running | Status::Paused);
