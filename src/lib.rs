@@ -30,15 +30,19 @@
 
 pub mod engine;
 pub mod error;
+mod guard;
+mod init;
 pub mod model;
+mod program;
 pub mod protocol;
 pub mod sweep;
 pub mod task;
 
 pub use error::{Code, Error, Result};
+pub use program::{Program, serve_helper};
 pub use protocol::image_ref::ImageRef;
 pub use protocol::name::{ContainerName, Prefix};
-pub use task::{Cancel, Canceller, Limits, Outcome, Receipt, TaskContainer, TaskIo, TaskSpec, run};
+pub use task::{Cancel, Canceller, Limits, Outcome, Receipt, Runner, TaskContainer, TaskIo, TaskSpec, run};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

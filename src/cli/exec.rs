@@ -3,21 +3,27 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use acode_rt::engine::Engine;
 use acode_rt::error::{Code, Error, Kind, Result};
+use acode_rt::sweep::{Sweep, sweep};
 use acode_rt::task::{Outcome, Plan, Receipt, TaskIo, TaskSpec};
 use tokio::time::Instant;
 
-use super::exec_options::Exec;
+use super::exec_options::{Exec, When};
 use super::receipt_file::{ReceiptFile, write_receipt};
 use super::signals::Signals;
 use super::streams::{Broken, Writer};
+use super::terminal::{self, Raw};
 use super::{FAILED, Global, render};
+
+/// A sweep that is still at work when the task has ended is waited for so long.
+const SWEEP_PATIENCE: Duration = Duration::from_secs(2);
 
 impl Exec {
     pub(crate) async fn run(self, global: &Global) -> Result<i32> {
         let spec = self.spec()?;
         if self.dry_run {
-            let plan = Plan::new(&global.engine().await?, spec).await?;
+            let plan = global.runner().await?.plan(spec).await?;
             for warning in plan.warnings() {
                 global.warn(warning);
             }
@@ -79,14 +85,31 @@ impl Exec {
         log: Option<File>,
         signals: &Signals,
     ) -> Result<(Receipt, Option<Error>)> {
-        let engine = global.engine().await?;
+        let runner = global.runner().await?;
         let writer = Writer::start(log)?;
         let io = TaskIo {
             stdin: self.interactive.then(|| Box::new(tokio::io::stdin()) as _),
             output: Some(writer.sender),
+            terminal_size: self.tty.then(terminal::sizes).flatten(),
         };
+        let sweep = sweep_leftovers(runner.engine().clone(), self.cleanup_timeout);
+        let beside = match self.sweep {
+            When::Before => {
+                sweep.await;
+                None
+            }
+            When::Beside => Some(tokio::spawn(sweep)),
+            When::Off => None,
+        };
+        let raw = (self.tty && self.interactive)
+            .then(Raw::enter)
+            .transpose()?;
         let deadline = spec.timeout.map(|timeout| Instant::now() + timeout);
-        let mut receipt = acode_rt::run(&engine, spec, io, &signals.canceller).await?;
+        let mut receipt = runner.run(spec, io, &signals.canceller).await?;
+        drop(raw);
+        if let Some(beside) = beside {
+            let _ = tokio::time::timeout(SWEEP_PATIENCE, beside).await;
+        }
         // The container is gone; what is left is our own reader's pace.
         let written = tokio::select! {
             written = writer.done => written.ok(),
@@ -118,6 +141,18 @@ impl Exec {
             }
         };
         Ok((receipt, broken))
+    }
+}
+
+/// Removes what killed runs have left; that it fails is no matter of this task's.
+async fn sweep_leftovers(engine: Engine, timeout: Duration) {
+    let options = Sweep {
+        session: None,
+        dry_run: false,
+        timeout,
+    };
+    if let Err(error) = sweep(&engine, &options).await {
+        tracing::warn!(%error, "what killed runs have left was not looked at");
     }
 }
 

@@ -12,6 +12,8 @@ use acode_rt::task::{TaskSpec, Tmpfs, User, generated_id, parse_throttle, parse_
 use acode_rt::{ImageRef, Prefix};
 use clap::Args;
 
+use super::terminal;
+
 /// Run one task in a fresh container that is removed when it ends
 #[expect(
     clippy::struct_excessive_bools,
@@ -70,9 +72,22 @@ pub(crate) struct Exec {
     /// Pass our standard input on
     #[arg(short, long, help_heading = "Process")]
     pub(super) interactive: bool,
+    /// Give the task a terminal
+    #[arg(short, long, help_heading = "Process")]
+    pub(super) tty: bool,
     /// Replace the image's entrypoint; empty for none
     #[arg(long, value_name = "PROGRAM", help_heading = "Process")]
     pub(super) entrypoint: Option<String>,
+
+    /// Process 1 of the container: our own, which ends the task when we die and knows how it ended, or the engine's
+    #[arg(
+        long,
+        value_enum,
+        default_value = "own",
+        value_name = "WHOSE",
+        help_heading = "Process"
+    )]
+    pub(super) init: Init,
 
     /// Memory, without swap [default: 4g]
     #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Limits")]
@@ -136,6 +151,16 @@ pub(crate) struct Exec {
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "30s", help_heading = "Time")]
     pub(super) cleanup_timeout: Duration,
 
+    /// When to remove what killed runs have left behind: beside the task, before it, or not at all
+    #[arg(
+        long,
+        value_enum,
+        default_value = "beside",
+        value_name = "WHEN",
+        help_heading = "Time"
+    )]
+    pub(super) sweep: When,
+
     /// Write what happened to this file, as JSON
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub(super) receipt: Option<PathBuf>,
@@ -168,6 +193,24 @@ pub(crate) struct Exec {
     pub(super) command: Vec<String>,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Init {
+    /// Ours where it can be placed, else the engine's
+    Own,
+    /// The engine's
+    Engine,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum When {
+    /// While the task runs; at its end it is waited for two seconds at most
+    Beside,
+    /// Before the task
+    Before,
+    /// Not now
+    Off,
+}
+
 impl Exec {
     /// The task, checked as far as that can be done without the engine.
     pub(super) fn spec(&self) -> Result<TaskSpec> {
@@ -187,6 +230,8 @@ impl Exec {
             spec.user = User::parse(user, self.allow_root)?;
         }
         spec.interactive = self.interactive;
+        spec.terminal = self.tty.then(terminal::size);
+        spec.engine_init = self.init == Init::Engine;
         spec.entrypoint = self.entrypoint.clone().map(|program| {
             if program.is_empty() {
                 vec![]

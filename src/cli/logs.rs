@@ -1,8 +1,11 @@
 use std::io::Write;
 
-use acode_rt::engine::LogsOptions;
+use acode_rt::engine::{Chunk, LogStream, LogsOptions};
 use acode_rt::error::Result;
+use acode_rt::model::Inspect;
 use acode_rt::protocol::demux::Stream;
+use acode_rt::protocol::labels::OPERATION;
+use acode_rt::protocol::record::{Nonce, Strip};
 use acode_rt::protocol::units::parse_duration;
 use clap::Args;
 
@@ -62,7 +65,8 @@ impl Logs {
         };
         let mut log = engine.container_logs(&found.inspect.id, &options).await?;
         let (mut out, mut err) = (std::io::stdout(), std::io::stderr());
-        while let Some(chunk) = log.next().await? {
+        let mut records = Records::of(&found.inspect);
+        while let Some(chunk) = records.next(&mut log).await? {
             let written = if global.json {
                 let text = String::from_utf8_lossy(&chunk.data);
                 let lossy = matches!(text, std::borrow::Cow::Owned(_));
@@ -84,5 +88,52 @@ impl Logs {
             }
         }
         Ok(0)
+    }
+}
+
+/// Takes out of the log what process 1 says to its client, which stands there among the task's output.
+struct Records {
+    stdout: Strip,
+    stderr: Strip,
+    rest: Vec<Chunk>,
+    ended: bool,
+}
+
+impl Records {
+    fn of(inspect: &Inspect) -> Self {
+        let operation = inspect.config.labels.get(OPERATION);
+        let nonce = Nonce::of(operation.map_or("", String::as_str));
+        Self {
+            stdout: Strip::new(nonce),
+            stderr: Strip::new(nonce),
+            rest: Vec::new(),
+            ended: false,
+        }
+    }
+
+    async fn next(&mut self, log: &mut LogStream) -> Result<Option<Chunk>> {
+        while !self.ended {
+            let Some(mut chunk) = log.next().await? else {
+                self.ended = true;
+                for (stream, strip) in [
+                    (Stream::Stdout, &mut self.stdout),
+                    (Stream::Stderr, &mut self.stderr),
+                ] {
+                    let data = strip.finish();
+                    self.rest.push(Chunk { stream, data });
+                }
+                break;
+            };
+            let strip = match chunk.stream {
+                Stream::Stdout => &mut self.stdout,
+                Stream::Stderr => &mut self.stderr,
+            };
+            strip.take(&mut chunk.data, &mut Vec::new());
+            if !chunk.data.is_empty() {
+                return Ok(Some(chunk));
+            }
+        }
+        self.rest.retain(|chunk| !chunk.data.is_empty());
+        Ok(self.rest.pop())
     }
 }

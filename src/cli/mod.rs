@@ -2,6 +2,7 @@
 
 mod cleanup;
 mod completions;
+mod doctor;
 mod exec;
 mod exec_options;
 mod inspect;
@@ -15,9 +16,11 @@ mod signals;
 mod stop;
 mod streams;
 mod target;
+mod terminal;
 
 use acode_rt::engine::{Engine, Host};
 use acode_rt::error::Result;
+use acode_rt::{Program, Runner};
 use clap::{Args, Parser, Subcommand};
 
 /// Exit status of our own failures, as in `docker run`.
@@ -100,12 +103,18 @@ enum Command {
     Stop(stop::Stop),
     Rm(rm::Rm),
     Cleanup(cleanup::Cleanup),
+    Doctor(doctor::Doctor),
     Completions(completions::Completions),
 }
 
 impl Global {
     async fn engine(&self) -> Result<Engine> {
         Engine::connect(&Host::find(self.host.as_deref())?).await
+    }
+
+    /// The engine, with this program as process 1 of tasks and as their guard.
+    async fn runner(&self) -> Result<Runner> {
+        Runner::connect(&Host::find(self.host.as_deref())?, &Program::this()).await
     }
 
     /// Something worth knowing, unless it was asked to be quiet.
@@ -145,6 +154,7 @@ pub(crate) fn main() -> i32 {
             Command::Stop(stop) => stop.run(global).await,
             Command::Rm(rm) => rm.run(global).await,
             Command::Cleanup(cleanup) => cleanup.run(global).await,
+            Command::Doctor(doctor) => doctor.run(global).await,
             Command::Completions(_) => Ok(0),
         }
     });

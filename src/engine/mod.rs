@@ -7,10 +7,12 @@ mod chunks;
 mod container;
 mod host;
 mod image;
+mod network;
 mod request;
 mod stream_body;
 mod system;
 mod transport;
+mod volume;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -90,6 +92,7 @@ struct Shared {
     /// The engine's clock when it was asked, and when that was here.
     clock: (u64, Instant),
     network_fast_path: AtomicBool,
+    our_files: AtomicBool,
 }
 
 impl Engine {
@@ -115,6 +118,7 @@ impl Engine {
             server: String::new(),
             clock: (0, Instant::now()),
             network_fast_path: AtomicBool::new(true),
+            our_files: AtomicBool::new(true),
         };
         let asking = Self {
             shared: Arc::new(shared),
@@ -194,6 +198,28 @@ impl Engine {
         self.shared
             .network_fast_path
             .store(false, Ordering::Relaxed);
+    }
+
+    /// Whether this engine may be asked to bind a file of ours, and why not. Docker refuses a source that it does not have; Podman makes a
+    /// directory of it, so it has to be seen to run in our own root.
+    pub(crate) fn takes_our_files(&self) -> std::result::Result<(), &'static str> {
+        if !self.shared.our_files.load(Ordering::Relaxed) {
+            return Err("the engine does not see our files");
+        }
+        if self.kind() == EngineKind::Podman && !self.shared.transport.peer_has_our_root() {
+            return Err("the engine does not run in our root directory");
+        }
+        Ok(())
+    }
+
+    /// Whether somebody takes new connections; one that is being shut down may still answer on old ones.
+    pub(crate) async fn listens(&self) -> bool {
+        self.shared.transport.open().await.is_ok()
+    }
+
+    /// It was asked, and could not.
+    pub(crate) fn refuse_our_files(&self) {
+        self.shared.our_files.store(false, Ordering::Relaxed);
     }
 
     pub(crate) fn transport(&self) -> &Transport {

@@ -2,7 +2,7 @@
 //! streams have their own.
 
 use std::io;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -109,6 +109,24 @@ impl Transport {
             let _ = connection.with_upgrades().await;
         });
         Ok(sender)
+    }
+
+    /// Whether whoever listens on the socket has the same root directory. `false` where that cannot be seen.
+    pub(crate) fn peer_has_our_root(&self) -> bool {
+        let root = |process: &str| {
+            let meta = std::fs::metadata(format!("/proc/{process}/root/")).ok()?;
+            Some((meta.dev(), meta.ino()))
+        };
+        let Ok(stream) = std::os::unix::net::UnixStream::connect(&self.socket) else {
+            return false;
+        };
+        match rustix::net::sockopt::socket_peercred(&stream) {
+            Ok(peer) => {
+                let theirs = root(&peer.pid.as_raw_nonzero().to_string());
+                theirs.is_some() && theirs == root("self")
+            }
+            Err(_) => false,
+        }
     }
 
     fn unreachable(&self, error: io::Error) -> Error {

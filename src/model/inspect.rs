@@ -42,6 +42,71 @@ pub struct MountPoint {
     pub destination: String,
 }
 
+/// `GET /containers/{id}/json` again: what says that somebody keeps a container on purpose.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Ties {
+    /// 64 hex digits.
+    pub id: String,
+    /// With a leading slash.
+    pub name: String,
+    /// The image's id.
+    pub image: String,
+    /// For its labels.
+    pub config: ContainerConfig,
+    /// Restart policy, ports and volumes, as they were asked for.
+    pub host_config: HostTies,
+    /// What is mounted inside.
+    #[serde(deserialize_with = "null_default")]
+    pub mounts: Vec<TiedMount>,
+}
+
+impl Ties {
+    /// The name, without its slash.
+    pub fn name(&self) -> &str {
+        self.name.trim_start_matches('/')
+    }
+}
+
+/// What ties a container to somebody on the host's side.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct HostTies {
+    /// When the engine starts it again.
+    #[serde(deserialize_with = "null_default")]
+    pub restart_policy: RestartPolicy,
+    /// Port inside to ports on the host. Podman leaves it empty where there is no network to publish on.
+    #[serde(deserialize_with = "null_default")]
+    pub port_bindings: BTreeMap<String, serde_json::Value>,
+    /// Every exposed port, on ports of the engine's choice.
+    pub publish_all_ports: bool,
+    /// `SOURCE:PATH[:OPTIONS]`. Podman writes every volume here, anonymous ones too.
+    #[serde(deserialize_with = "null_default")]
+    pub binds: Vec<String>,
+    /// Containers whose volumes it has as well.
+    #[serde(deserialize_with = "null_default")]
+    pub volumes_from: Vec<String>,
+}
+
+/// When the engine starts a container again.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct RestartPolicy {
+    /// `no`, `always`, …; empty is `no`.
+    pub name: String,
+}
+
+/// A mount and whose it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct TiedMount {
+    /// `bind`, `volume` or `tmpfs`.
+    #[serde(rename = "Type")]
+    pub kind: String,
+    /// The volume's; 64 hex digits where nobody named it.
+    pub name: String,
+}
+
 /// What a container is doing.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -129,5 +194,13 @@ impl Listed {
         self.names
             .first()
             .map_or("", |name| name.trim_start_matches('/'))
+    }
+
+    /// Whether something may run in it; a state that is not known is taken for that.
+    pub fn is_running(&self) -> bool {
+        !matches!(
+            self.state.as_str(),
+            "created" | "exited" | "dead" | "stopped"
+        )
     }
 }

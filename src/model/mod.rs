@@ -3,12 +3,16 @@
 
 mod create;
 mod inspect;
+mod storage;
 mod system;
 
 pub use create::{
     CreateBody, Created, Healthcheck, HostConfig, LogConfig, Mount, ThrottleDevice, Ulimit,
 };
-pub use inspect::{ContainerConfig, Inspect, Listed, MountPoint, State};
+pub use inspect::{
+    ContainerConfig, HostTies, Inspect, Listed, MountPoint, RestartPolicy, State, TiedMount, Ties,
+};
+pub use storage::{Network, Volume, VolumeList};
 pub use system::{Event, EventActor, ImageConfig, ImageInspect, ImageListed, Info, Version};
 
 /// Reads JSON `null` as the type's default, as the engines send it for empty lists and maps.

@@ -3,6 +3,8 @@
 pub mod demux;
 pub mod json_lines;
 pub mod name;
+pub mod order;
+pub mod record;
 
 pub mod api_version;
 pub mod image_ref;

@@ -1,7 +1,12 @@
 //! Containers that nobody owns any more: who owns one, what may be removed, and removing it.
 
+mod find;
+pub mod ledger;
 pub mod owner;
 pub mod policy;
 mod run;
+mod sweeper;
 
-pub use run::{Entry, Sweep, owned_containers, owned_labels, sweep};
+pub use find::{owned_containers, owned_labels};
+pub use run::{Entry, Sweep, Totals, sweep};
+pub use sweeper::Sweeper;

@@ -1,16 +1,18 @@
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Serialize;
 use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
 
-use super::owner;
-use super::policy::{Decision, decide};
-use crate::engine::{Engine, ListOptions};
+use super::find::{judge_unlabelled, named_containers, owned_containers, without};
+use super::owner::{self, OwnerState};
+use super::policy::{Decision, believed, decide};
+use crate::engine::{Engine, RemoveOptions};
 use crate::error::{Code, Error, Result};
-use crate::model::{Inspect, Listed};
-use crate::protocol::image_ref::ImageRef;
-use crate::protocol::labels::{Labels, TaskLabels};
+use crate::model::Listed;
+use crate::protocol::labels::TaskLabels;
+use crate::protocol::name::{ContainerName, Parsed, Prefix};
+use crate::protocol::owner::Owner;
 use crate::task::remove_confirmed;
 
 /// Removals under way at once; more would only queue inside the engine.
@@ -28,6 +30,10 @@ pub struct Sweep {
 }
 
 /// One container that a sweep looked at.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own in the report"
+)]
 #[derive(Debug, Serialize)]
 pub struct Entry {
     /// Container name.
@@ -38,66 +44,110 @@ pub struct Entry {
     pub session: String,
     /// Task id.
     pub task: String,
-    /// The UUID of the operation that made it.
+    /// The UUID of the operation that made it; empty for one without our labels.
     pub operation: String,
     /// As the engine says it.
     pub state: String,
+    /// Whether it has our labels; otherwise only its name is like one of ours.
+    pub labelled: bool,
+    /// What can be said of the process that made it.
+    pub owner: OwnerState,
+    /// That process, as its own PID namespace counts.
+    pub owner_pid: Option<u32>,
+    /// Seconds since it was created, by the engine's clock.
+    pub age_seconds: u64,
     /// It is to go.
     pub orphan: bool,
     /// Why, or why not.
     pub reason: &'static str,
-    /// It is confirmed gone.
+    /// This sweep removed it, and it is confirmed gone.
     pub removed: bool,
-    /// Why it is not.
+    /// Somebody else removed it first.
+    pub gone_already: bool,
+    /// Why it is still there.
     #[serde(skip)]
     pub error: Option<Error>,
 }
 
-/// Looks at every container of ours, removes those that are orphans, and reports on all (FR-020A-64 to FR-020A-70, FR-020A-76). A
-/// removal that fails is in its entry and does not stop the others. Dropping the future abandons removals under way.
+/// What a sweep came to (FR-020A-76).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Totals {
+    /// Containers that were to go.
+    pub orphans: usize,
+    /// Those that this sweep removed. Engines may say yes to several who remove one container at the same moment, Podman always and Docker in
+    /// a narrow race: each of them then counts it.
+    pub removed: usize,
+    /// Those that somebody else removed first.
+    pub gone_already: usize,
+    /// Those that could not be removed.
+    pub failed: usize,
+    /// Containers that were looked at and are not to go.
+    pub kept: usize,
+}
+
+impl Totals {
+    /// Counts.
+    pub fn of(entries: &[Entry]) -> Self {
+        let count = |wanted: fn(&Entry) -> bool| entries.iter().filter(|e| wanted(e)).count();
+        Self {
+            orphans: count(|entry| entry.orphan),
+            removed: count(|entry| entry.removed),
+            gone_already: count(|entry| entry.gone_already),
+            failed: count(|entry| entry.error.is_some()),
+            kept: count(|entry| !entry.orphan),
+        }
+    }
+}
+
+/// Looks at every container of ours, and at those that only bear a name of ours, removes those that are orphans, and reports on all
+/// (FR-020A-64 to FR-020A-70, FR-020A-76). A removal that fails is in its entry and does not stop the others. Sweeps may run beside each
+/// other. Dropping the future abandons removals under way.
+///
+/// Everything is listed first and judged afterwards: a container that is created meanwhile is not looked at, and an owner that ends meanwhile
+/// owned what was listed. What is removed is removed by id.
 ///
 /// # Errors
 /// `ACODE-CTN-010` when the containers cannot be listed.
 pub async fn sweep(engine: &Engine, options: &Sweep) -> Result<Vec<Entry>> {
-    let ours = owned_containers(engine)
-        .await
-        .map_err(|error| error.with_code(Code::CleanupFailed))?;
+    let failed = |error: Error| error.with_code(Code::CleanupFailed);
+    let mut named = Vec::new();
+    if options.session.is_none() {
+        // Before ours, so that one of ours that is created in between is in neither list or in both.
+        named = named_containers(engine).await.map_err(failed)?;
+    }
+    let ours = owned_containers(engine).await.map_err(failed)?;
+    // Asked each time: a clock that was read once knows nothing of a step since.
+    let now = engine.ping().await.map_err(failed)?.date;
+    let unlabelled = without(named, &ours);
     let observer = owner::current();
-    let mut entries = Vec::new();
-    for (container, labels) in ours {
-        if options
-            .session
-            .as_ref()
-            .is_some_and(|session| *session != labels.session)
-        {
-            continue;
-        }
-        let decision = if options.session.is_some() {
-            Decision::Remove("its session is cleaned up")
-        } else {
-            let running = !matches!(
-                container.state.as_str(),
-                "created" | "exited" | "dead" | "stopped"
-            );
+    let mut entries: Vec<Entry> = ours
+        .into_iter()
+        .filter(|(_, labels)| {
+            let wanted = options.session.as_ref();
+            wanted.is_none_or(|session| *session == labels.session)
+        })
+        .map(|(container, labels)| {
             let state = owner::look(labels.owner.as_ref(), observer.as_ref());
-            decide(&labels, running, state, engine.now())
+            let decision = if options.session.is_some() {
+                Decision::Remove("its session is cleaned up")
+            } else {
+                let age = owner::age(labels.owner.as_ref(), observer.as_ref());
+                let believed = believed(now, &labels, age);
+                decide(&labels, container.is_running(), state, believed)
+            };
+            Entry::labelled(container, labels, state, now).decided(decision)
+        })
+        .collect();
+    for container in unlabelled {
+        let decision = match judge_unlabelled(engine, &container.id).await {
+            Ok(Some(decision)) => decision,
+            Ok(None) => continue,
+            Err(error) => {
+                tracing::warn!(name = container.name(), %error, "it cannot be looked at");
+                Decision::Keep("it cannot be looked at")
+            }
         };
-        let (orphan, reason) = match decision {
-            Decision::Remove(reason) => (true, reason),
-            Decision::Keep(reason) => (false, reason),
-        };
-        entries.push(Entry {
-            name: container.name().to_owned(),
-            id: container.id,
-            session: labels.session,
-            task: labels.task,
-            operation: labels.operation,
-            state: container.state,
-            orphan,
-            reason,
-            removed: false,
-            error: None,
-        });
+        entries.push(Entry::unlabelled(container, now).decided(decision));
     }
     if !options.dry_run {
         remove_orphans(engine, &mut entries, options.timeout).await;
@@ -105,79 +155,165 @@ pub async fn sweep(engine: &Engine, options: &Sweep) -> Result<Vec<Entry>> {
     Ok(entries)
 }
 
-async fn remove_orphans(engine: &Engine, entries: &mut [Entry], timeout: Duration) {
-    let orphans: Vec<usize> = (0..entries.len())
-        .filter(|index| entries[*index].orphan)
-        .collect();
-    if !orphans.is_empty() {
-        tracing::warn!(count = orphans.len(), "found orphaned containers");
-    }
-    for group in orphans.chunks(PARALLEL) {
-        let mut removals = JoinSet::new();
-        for index in group.iter().copied() {
-            let (engine, id) = (engine.clone(), entries[index].id.clone());
-            let Entry {
-                name,
-                session,
-                operation,
-                ..
-            } = &entries[index];
-            tracing::warn!(operation, name, session, "removing orphan");
-            removals.spawn(async move { (index, remove_confirmed(&engine, &id, timeout).await) });
+impl Entry {
+    fn labelled(container: Listed, labels: TaskLabels, owner: OwnerState, now: u64) -> Self {
+        let entry = Self::unlabelled(container, now);
+        Self {
+            labelled: true,
+            owner,
+            owner_pid: labels.owner.as_ref().map(|Owner { pid, .. }| *pid),
+            session: labels.session,
+            task: labels.task,
+            operation: labels.operation,
+            ..entry
         }
-        while let Some(Ok((index, result))) = removals.join_next().await {
-            let entry = &mut entries[index];
-            entry.removed = result.is_ok();
-            entry.error = result.err();
-            if let Some(error) = &entry.error {
-                tracing::error!(operation = entry.operation, name = entry.name, %error, "orphan not removed");
+    }
+
+    fn unlabelled(container: Listed, now: u64) -> Self {
+        let name = container.name().to_owned();
+        let (session, task) = match ContainerName::parse(&Prefix::default(), &name) {
+            Some(Parsed::Exact { session, task }) => (session.to_owned(), task.to_owned()),
+            Some(Parsed::Labelled) | None => Default::default(),
+        };
+        Self {
+            name,
+            session,
+            task,
+            operation: String::new(),
+            age_seconds: now.saturating_sub(u64::try_from(container.created).unwrap_or(0)),
+            id: container.id,
+            state: container.state,
+            labelled: false,
+            owner: OwnerState::Unknown,
+            owner_pid: None,
+            orphan: false,
+            reason: "",
+            removed: false,
+            gone_already: false,
+            error: None,
+        }
+    }
+
+    fn decided(mut self, decision: Decision) -> Self {
+        (self.orphan, self.reason) = match decision {
+            Decision::Remove(reason) => (true, reason),
+            Decision::Keep(reason) => (false, reason),
+        };
+        self
+    }
+
+    fn ended(&mut self, end: Result<End>) {
+        let Self {
+            operation,
+            name,
+            session,
+            ..
+        } = self;
+        match end {
+            Ok(End::Removed) => {
+                tracing::info!(operation, name, session, "removed orphan");
+                self.removed = true;
+            }
+            Ok(End::GoneAlready) => {
+                tracing::info!(operation, name, session, "orphan is gone already");
+                self.gone_already = true;
+            }
+            Ok(End::Kept(reason)) => {
+                tracing::info!(name, reason, "kept after all");
+                (self.orphan, self.reason) = (false, reason);
+            }
+            Err(error) => {
+                tracing::error!(operation, name, session, %error, "orphan not removed");
+                self.error = Some(error);
             }
         }
     }
 }
 
-/// The containers that are ours, with their labels: labels that an image brought along do not count, and where the image is gone nobody can
-/// tell whose a container is, so that it is left alone.
-///
-/// # Errors
-/// `ACODE-CTN-014`.
-pub async fn owned_containers(engine: &Engine) -> Result<Vec<(Listed, TaskLabels)>> {
-    let mut images: BTreeMap<String, Option<Labels>> = BTreeMap::new();
-    let mut ours = Vec::new();
-    for container in engine.container_list(&ListOptions::managed()).await? {
-        if !images.contains_key(&container.image_id) {
-            // One image that cannot be read must not hide the others' containers.
-            let labels = image_labels(engine, &container.image_id).await.unwrap_or_else(|error| {
-                tracing::warn!(image = container.image_id, %error, "whose its containers are cannot be told");
-                None
-            });
-            images.insert(container.image_id.clone(), labels);
+/// How a removal ended.
+enum End {
+    Removed,
+    GoneAlready,
+    /// Somebody has begun to keep it since it was judged.
+    Kept(&'static str),
+}
+
+async fn remove_orphans(engine: &Engine, entries: &mut [Entry], timeout: Duration) {
+    let orphans = entries.iter().filter(|entry| entry.orphan).count();
+    if orphans > 0 {
+        tracing::warn!(count = orphans, "found orphaned containers");
+    }
+    let mut removals = JoinSet::new();
+    let mut next = 0;
+    loop {
+        while removals.len() < PARALLEL && next < entries.len() {
+            let (index, entry) = (next, &entries[next]);
+            next += 1;
+            if !entry.orphan {
+                continue;
+            }
+            let Entry {
+                operation,
+                name,
+                session,
+                reason,
+                labelled,
+                ..
+            } = entry;
+            tracing::warn!(
+                operation,
+                name,
+                session,
+                reason,
+                labelled,
+                "removing orphan"
+            );
+            let (engine, id, labelled) = (engine.clone(), entry.id.clone(), *labelled);
+            removals.spawn(async move { (index, remove(&engine, &id, labelled, timeout).await) });
         }
-        let image = images.get(&container.image_id).and_then(Option::as_ref);
-        if let Some(labels) = image.and_then(|image| TaskLabels::read(&container.labels, image)) {
-            ours.push((container, labels));
+        match removals.join_next().await {
+            Some(Ok((index, end))) => entries[index].ended(end),
+            Some(Err(error)) => tracing::error!(%error, "a removal was lost"),
+            None => break,
         }
     }
-    Ok(ours)
+    if orphans > 0 {
+        let Totals {
+            removed,
+            gone_already,
+            failed,
+            kept,
+            ..
+        } = Totals::of(entries);
+        tracing::info!(removed, gone_already, failed, kept, "sweep complete");
+    }
 }
 
-/// What an inspected container says of itself, where it is ours; `None` where it is not, or where that cannot be told.
-///
-/// # Errors
-/// `ACODE-CTN-014`.
-pub async fn owned_labels(engine: &Engine, inspect: &Inspect) -> Result<Option<TaskLabels>> {
-    let image = image_labels(engine, &inspect.image).await?;
-    Ok(image.and_then(|image| TaskLabels::read(&inspect.config.labels, &image)))
-}
-
-/// The labels that the image with this id brought along; `None` where it is gone, so that what a container got from it cannot be told.
-async fn image_labels(engine: &Engine, id: &str) -> Result<Option<Labels>> {
-    let Ok(image) = ImageRef::parse(id) else {
-        return Ok(None);
+/// Removes by id, and says who did it, as far as the engine tells several who do it at once apart.
+async fn remove(engine: &Engine, id: &str, labelled: bool, timeout: Duration) -> Result<End> {
+    // Labels stay as they were created, a restart policy or a name does not.
+    if !labelled {
+        match judge_unlabelled(engine, id).await? {
+            Some(Decision::Remove(_)) => {}
+            Some(Decision::Keep(reason)) => return Ok(End::Kept(reason)),
+            None => return Ok(End::GoneAlready),
+        }
+    }
+    let begun = Instant::now();
+    let first = engine.container_remove(id, RemoveOptions { force: true });
+    let first = match begun.checked_add(timeout) {
+        Some(deadline) => timeout_at(deadline, first).await,
+        None => Ok(first.await),
     };
-    match engine.image_inspect(&image).await {
-        Ok(image) => Ok(Some(image.config.labels)),
-        Err(error) if error.is_not_found() => Ok(None),
-        Err(error) => Err(error),
-    }
+    let by_us = match first {
+        Ok(Ok(false)) => return Ok(End::GoneAlready),
+        Ok(Err(error)) => !error.is_conflict(),
+        Ok(Ok(true)) | Err(_) => true,
+    };
+    remove_confirmed(engine, id, timeout.saturating_sub(begun.elapsed())).await?;
+    Ok(if by_us {
+        End::Removed
+    } else {
+        End::GoneAlready
+    })
 }

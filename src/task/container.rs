@@ -6,11 +6,13 @@ use super::applied::{Ignored, compare};
 use super::cleanup::remove_confirmed;
 use super::limits::HostCapacity;
 use super::plan::Plan;
+use super::runner::Runner;
 use super::spec::TaskSpec;
 use crate::engine::{
     AttachOptions, Attached, ContainerId, Engine, LogStream, LogsOptions, Waiting,
 };
 use crate::error::{Code, Error, Kind, Result};
+use crate::guard::{Guard, Hold};
 use crate::model::Inspect;
 use crate::protocol::labels::OPERATION;
 use crate::protocol::name::ContainerName;
@@ -23,9 +25,9 @@ const LATE_CREATE: Duration = Duration::from_secs(2);
 
 /// A container of ours that exists (FR-020A-01): a fresh one for each task (FR-020A-07), never started twice.
 ///
-/// Dropping it removes nothing; [`TaskContainer::remove`] does. Dropping one of its futures abandons that call: whether the engine
-/// acted is then unknown. What is left behind by a process that ends is found by [`crate::sweep::sweep`]. For all of it in one
-/// call see [`crate::run`].
+/// Dropping it without [`TaskContainer::remove`] removes it too (unless it is to be kept), a moment later and without a runtime: by the
+/// runner's guard, or by a thread. Dropping one of its futures abandons that call: whether the engine acted is then unknown. For all of
+/// it in one call see [`Runner::run`]. Its process 1 is always the engine's.
 ///
 /// ```no_run
 /// # async fn example(engine: acode_rt::engine::Engine) -> acode_rt::Result<()> {
@@ -44,6 +46,8 @@ pub struct TaskContainer {
     engine: Engine,
     id: ContainerId,
     plan: Plan,
+    /// `None` for one that is to be kept.
+    hold: Option<Hold>,
 }
 
 /// What a container is doing (FR-020A-06).
@@ -75,20 +79,27 @@ pub struct Subscribed {
 
 impl TaskContainer {
     /// Checks `spec` and creates its container (FR-020A-02, FR-020A-09): either it exists, or after an error that the engine answered with
-    /// nothing of it does. Where no answer came ([`Error::is_timeout`], [`Error::is_cut`]) it is looked for and removed for two seconds; an
-    /// engine that creates it even later leaves it to [`crate::sweep::sweep`]. Dropping the future may leave a container too.
+    /// nothing of it does. Where no answer came ([`Error::is_timeout`], [`Error::is_cut`]) it is looked for and removed for two seconds here,
+    /// and for a minute by the guard, or a thread. So it is when the future is dropped.
     ///
     /// # Errors
     /// Those of [`Plan::new`]; `ACODE-CTN-001`, `ACODE-CTN-005` for a name in use.
     pub async fn create(engine: &Engine, spec: TaskSpec) -> Result<Self> {
-        Self::create_planned(engine, Plan::new(engine, spec).await?).await
+        Self::create_by(&Runner::new(engine.clone()), spec).await
     }
 
-    /// Creates the container of a plan, as [`TaskContainer::create`] does.
+    /// As [`TaskContainer::create`], with the guard of `runner`.
     ///
     /// # Errors
-    /// `ACODE-CTN-001`, `ACODE-CTN-005`.
-    pub async fn create_planned(engine: &Engine, mut plan: Plan) -> Result<Self> {
+    /// As [`TaskContainer::create`].
+    pub async fn create_by(runner: &Runner, mut spec: TaskSpec) -> Result<Self> {
+        // Our own process 1 is led by the driver.
+        spec.engine_init = true;
+        Self::create_planned(runner, runner.plan(spec).await?).await
+    }
+
+    pub(super) async fn create_planned(runner: &Runner, mut plan: Plan) -> Result<Self> {
+        let engine = runner.engine();
         for warning in &plan.warnings {
             tracing::warn!(operation = plan.operation, name = %plan.name, "{warning}");
         }
@@ -98,6 +109,7 @@ impl TaskContainer {
             show_size(plan.limits.memory), show_cpus(plan.limits.nano_cpus), plan.limits.pids
         );
         tracing::info!(operation = plan.operation, name = %plan.name, image = plan.image.id, "creating container");
+        let hold = (!plan.spec.keep).then(|| hold(runner, &mut plan));
         let mut replaced = false;
         loop {
             let error = match engine.container_create(&plan.name, &plan.body).await {
@@ -108,10 +120,14 @@ impl TaskContainer {
                     tracing::debug!(operation = plan.operation, id = id.as_str(), "created");
                     plan.warnings
                         .extend(warnings.iter().map(|warning| crate::error::shown(warning)));
+                    if let Some(hold) = &hold {
+                        hold.created(id.as_str());
+                    }
                     return Ok(Self {
                         engine: engine.clone(),
                         id,
                         plan,
+                        hold,
                     });
                 }
                 Err(error) => error.with_operation_id(&plan.operation),
@@ -136,8 +152,17 @@ impl TaskContainer {
                     Err(failed) => return Err(error.and_cleanup(failed)),
                 }
             }
+            if let Some(hold) = hold.filter(|_| !error.is_unclear()) {
+                hold.release();
+            }
             return Err(error);
         }
+    }
+
+    /// Removes it, and gives back the plan, to be created in another way.
+    pub(super) async fn undo(self) -> Result<Plan> {
+        self.remove().await?;
+        Ok(self.plan)
     }
 
     /// Attaches, waits and compares what was applied with what was asked for. Before start, so that neither output nor exit
@@ -229,7 +254,11 @@ impl TaskContainer {
             self.plan.spec.cleanup_timeout,
         )
         .await
-        .map_err(|e| self.mine(e))
+        .map_err(|e| self.mine(e))?;
+        if let Some(hold) = &self.hold {
+            hold.release();
+        }
+        Ok(())
     }
 
     /// What it is doing (FR-020A-06).
@@ -292,13 +321,21 @@ impl From<&Inspect> for Status {
     }
 }
 
-/// What can be sent instead of a request that was refused as bad: no bind where the engine does not see our files, and as many
-/// CPUs as the engine's host has, where nobody asked for a number. `false` when nothing is left to try.
+/// Tells the guard of a container that is about to be created. One that has gone is replaced by a thread.
+fn hold(runner: &Runner, plan: &mut Plan) -> Hold {
+    let (name, operation) = (plan.name.as_str().to_owned(), plan.operation.clone());
+    runner.guard.hold(&name, &operation).unwrap_or_else(|error| {
+        tracing::error!(operation, name, %error, "the guard has gone");
+        plan.warnings.push(
+            "the guard has gone: should this process be killed, the task is left to the next sweep".into(),
+        );
+        Guard::thread(runner.engine().socket()).hold_here(&name, &operation)
+    })
+}
+
+/// What can be sent instead of a request that was refused as bad: as many CPUs as the engine's host has, where nobody asked for a
+/// number, and no bind where the engine does not see our files. `false` when nothing is left to try.
 async fn adapt(engine: &Engine, plan: &mut Plan) -> bool {
-    if plan.body.network_disabled {
-        plan.without_fast_network = true;
-        return plan.write_body(engine).is_ok();
-    }
     if plan.spec.limits.nano_cpus.is_none()
         && let Ok(info) = engine.info().await
         && let Ok((limits, _)) = plan.spec.limits.resolve(HostCapacity {
@@ -308,6 +345,13 @@ async fn adapt(engine: &Engine, plan: &mut Plan) -> bool {
         && limits.nano_cpus < plan.limits.nano_cpus
     {
         plan.limits.nano_cpus = limits.nano_cpus;
+        return plan.write_body(engine).is_ok();
+    }
+    if plan.without_our_init(engine) {
+        return true;
+    }
+    if plan.body.network_disabled {
+        plan.without_fast_network = true;
         return plan.write_body(engine).is_ok();
     }
     false

@@ -3,6 +3,7 @@
 mod applied;
 mod cleanup;
 mod container;
+mod control;
 mod hosts_file;
 mod limits;
 mod outcome;
@@ -11,6 +12,7 @@ mod plan;
 mod policy;
 mod receipt;
 mod run;
+mod runner;
 mod spec;
 mod state;
 mod watch;
@@ -19,9 +21,12 @@ pub use applied::{Ignored, NAMES as IGNORABLE};
 pub use cleanup::remove_confirmed;
 pub use container::{Status, Subscribed, TaskContainer};
 pub use limits::{HostCapacity, Limits, Resolved, parse_throttle, parse_ulimit};
-pub use outcome::{Cancel, Evidence, Outcome, StartFailure};
+pub use outcome::{Cancel, Evidence, InitEvidence, Outcome, StartFailure};
 pub use output::OutputReport;
 pub use plan::{Plan, generated_id};
-pub use receipt::{ContainerReceipt, EngineReceipt, ImageReceipt, Phases, Receipt, SCHEMA};
+pub use receipt::{
+    ContainerReceipt, EngineReceipt, HelpersReceipt, ImageReceipt, Phases, Receipt, SCHEMA,
+};
 pub use run::{Canceller, TaskIo, run};
+pub use runner::Runner;
 pub use spec::{TaskSpec, Tmpfs, User, WORKSPACE};

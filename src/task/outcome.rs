@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::protocol::record::How;
+
 /// Why a task was ended from outside. A later one overrides an earlier one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -24,7 +26,13 @@ pub enum Outcome {
         /// Its exit code.
         code: u8,
     },
-    /// The main process ended with 137, and the kernel killed something in the container for memory.
+    /// A signal ended the main process, as process 1 saw it; it was none of ours.
+    Signaled {
+        /// Its number.
+        signal: u8,
+    },
+    /// A KILL ended the main process, and the kernel killed something in the container for memory. Where the engine's init is process 1, it may
+    /// also have ended with exit code 137 because that happened to its child.
     OutOfMemory,
     /// It ran longer than it was given, and was killed.
     Deadline {
@@ -36,6 +44,8 @@ pub enum Outcome {
         /// Whose.
         by: Cancel,
     },
+    /// Somebody outside sent it a signal through the engine, or the engine was shut down.
+    Stopped,
     /// The container did not start.
     StartFailed {
         /// Why, as far as that can be told.
@@ -69,10 +79,11 @@ pub enum StartFailure {
 
 impl Outcome {
     /// The exit status of a program that ran this task: the task's own; 124 deadline, 125 the engine failed, 126 not executable, 127 not found,
-    /// 143 cancelled (141 when the output was closed).
+    /// 143 cancelled or stopped (141 when the output was closed).
     pub fn status(&self) -> u8 {
         match self {
             Self::Exited { code } => *code,
+            Self::Signaled { signal } => 128_u8.saturating_add(*signal),
             Self::OutOfMemory => 137,
             Self::Deadline { .. } => 124,
             Self::Cancelled {
@@ -80,7 +91,8 @@ impl Outcome {
             } => 141,
             Self::Cancelled {
                 by: Cancel::Stop | Cancel::Kill,
-            } => 143,
+            }
+            | Self::Stopped => 143,
             Self::StartFailed {
                 reason: StartFailure::NotExecutable,
                 ..
@@ -111,6 +123,32 @@ pub struct Evidence {
     /// The engine's words in the state.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub engine_error: String,
+    /// What our own process 1 said: the main process's exit code, the signal that ended it, or the error number of a failed start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub init: Option<InitEvidence>,
     /// Signals that we sent, in order.
     pub signals: Vec<&'static str>,
+}
+
+/// What process 1 saw.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum InitEvidence {
+    /// The main process ended with this exit code.
+    Exited(u8),
+    /// This signal ended it.
+    Signaled(u8),
+    /// It could not be started: the kernel's error number.
+    Failed(i32),
+}
+
+impl From<How> for InitEvidence {
+    fn from(how: How) -> Self {
+        match how {
+            How::Exited(code) => Self::Exited(code),
+            How::Signaled(signal) => Self::Signaled(signal),
+            How::Failed(errno) => Self::Failed(errno),
+        }
+    }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::sync::{mpsc, watch};
 
+use super::control::Records;
 use crate::engine::{Chunk, Output};
 use crate::protocol::demux::Stream;
 
@@ -49,6 +50,7 @@ pub(crate) enum End {
 /// future is dropped.
 pub(crate) async fn pump(
     mut output: Output,
+    mut records: Option<Records>,
     sink: Option<mpsc::Sender<Chunk>>,
     max: Option<u64>,
     mut ended: watch::Receiver<bool>,
@@ -64,37 +66,68 @@ pub(crate) async fn pump(
                 return End::Stream;
             }
         };
-        let mut chunk = match next {
-            Ok(Some(chunk)) => chunk,
+        let complete = match next {
+            Ok(Some(mut chunk)) => {
+                if let Some(records) = &mut records {
+                    records.strip(&mut chunk);
+                }
+                if !pass_on(chunk, sink.as_ref(), &mut left, report).await {
+                    return End::ReceiverGone;
+                }
+                // Process 1 says so when every other process is dead, and then waits for us.
+                if !records.as_ref().is_some_and(Records::are_complete) {
+                    continue;
+                }
+                true
+            }
             Ok(None) => {
-                report.complete = !report.truncated;
-                return End::Stream;
+                if records.is_some() {
+                    report.incomplete_because =
+                        Some("it was cut, or the task was killed from outside".into());
+                }
+                records.is_none()
             }
             Err(error) => {
                 report.incomplete_because = Some(error.message());
-                return End::Stream;
+                false
             }
         };
-        match chunk.stream {
-            Stream::Stdout => report.stdout_bytes += chunk.data.len() as u64,
-            Stream::Stderr => report.stderr_bytes += chunk.data.len() as u64,
+        for chunk in records.iter_mut().flat_map(Records::rest) {
+            if !pass_on(chunk, sink.as_ref(), &mut left, report).await {
+                return End::ReceiverGone;
+            }
         }
-        let room = usize::try_from(left).unwrap_or(usize::MAX);
-        if chunk.data.len() > room {
-            chunk.data.truncate(room);
-            report.truncated = true;
-            report.incomplete_because =
-                Some("it is longer than the limit that was asked for".into());
-        }
-        left -= chunk.data.len() as u64;
-        if let Some(sink) = &sink
-            && !chunk.data.is_empty()
-            && sink.send(chunk).await.is_err()
-        {
-            report.incomplete_because = Some("the reader of the output went away".into());
-            return End::ReceiverGone;
-        }
+        report.complete = complete && !report.truncated;
+        return End::Stream;
     }
+}
+
+/// Passes one piece on, as far as there is room for it; `false` when nobody takes it.
+async fn pass_on(
+    mut chunk: Chunk,
+    sink: Option<&mpsc::Sender<Chunk>>,
+    left: &mut u64,
+    report: &mut OutputReport,
+) -> bool {
+    match chunk.stream {
+        Stream::Stdout => report.stdout_bytes += chunk.data.len() as u64,
+        Stream::Stderr => report.stderr_bytes += chunk.data.len() as u64,
+    }
+    let room = usize::try_from(*left).unwrap_or(usize::MAX);
+    if chunk.data.len() > room {
+        chunk.data.truncate(room);
+        report.truncated = true;
+        report.incomplete_because = Some("it is longer than the limit that was asked for".into());
+    }
+    *left -= chunk.data.len() as u64;
+    if let Some(sink) = sink
+        && !chunk.data.is_empty()
+        && sink.send(chunk).await.is_err()
+    {
+        report.incomplete_because = Some("the reader of the output went away".into());
+        return false;
+    }
+    true
 }
 
 async fn silence(ended: &mut watch::Receiver<bool>) {

@@ -5,18 +5,24 @@ use std::time::Duration;
 
 use super::hosts_file;
 use super::limits::{HostCapacity, Resolved};
-use super::policy::{Surroundings, create_body};
+use super::policy::{Surroundings, create_body, process};
 use super::receipt::ImageReceipt;
+use super::runner::Runner;
 use super::spec::TaskSpec;
 use crate::engine::Engine;
 use crate::error::{Code, Error, Kind, Result};
 use crate::model::{CreateBody, ImageConfig};
 use crate::protocol::labels::TaskLabels;
 use crate::protocol::name::ContainerName;
+use crate::protocol::order::{Hello, Order};
+use crate::protocol::record::Nonce;
 use crate::sweep::owner;
 
 /// How long a container may be there when its task was given no time, or when it is kept.
 const DEFAULT_DEADLINE: Duration = Duration::from_secs(24 * 3600);
+
+/// Process 1 enforces the deadline too, but the client says it first where it lives.
+const OUR_DEADLINE_FIRST: Duration = Duration::from_millis(250);
 
 /// A task that has been checked, with the request that would create its container.
 #[derive(Debug, Clone)]
@@ -30,6 +36,8 @@ pub struct Plan {
     pub(super) spec: TaskSpec,
     /// This create was refused where it asked for the network's fast path.
     pub(super) without_fast_network: bool,
+    /// Our own process 1, or why the engine's is used.
+    pub(super) init: std::result::Result<String, &'static str>,
     labels: TaskLabels,
     image_config: ImageConfig,
 }
@@ -41,7 +49,26 @@ impl Plan {
     /// # Errors
     /// `ACODE-CTN-007`, `-012`, `-015`, `-016` for what is not right in `spec`; `ACODE-CTN-011` when the image is not there.
     pub async fn new(engine: &Engine, spec: TaskSpec) -> Result<Self> {
+        Self::with(&Runner::new(engine.clone()), spec).await
+    }
+
+    pub(super) async fn with(runner: &Runner, spec: TaskSpec) -> Result<Self> {
+        let engine = runner.engine();
         spec.check()?;
+        let init = if spec.engine_init {
+            Err("the engine's init was asked for")
+        } else {
+            runner
+                .init()
+                .and_then(|path| path.to_str().ok_or("its path is not text"))
+        };
+        if let (Some(_), Err(why)) = (spec.terminal, init) {
+            return Err(Error::invalid(
+                Code::Configuration,
+                "terminal",
+                format!("a terminal needs our own process 1, which cannot be used: {why}"),
+            ));
+        }
         let (limits, warnings) = spec.limits.resolve(HostCapacity::of_this_machine())?;
         let random: [u8; 26] = random_bytes()?;
         let (name_bytes, uuid_bytes) = random.split_at(10);
@@ -80,6 +107,7 @@ impl Plan {
             warnings,
             spec,
             without_fast_network: false,
+            init: init.map(str::to_owned),
             labels,
             image_config: inspect.config,
         };
@@ -117,6 +145,48 @@ impl Plan {
         &self.warnings
     }
 
+    /// What our own process 1 is sent first; `None` where the engine's is used.
+    pub(super) fn first_orders(&self) -> Result<Option<Vec<u8>>> {
+        if self.init.is_err() {
+            return Ok(None);
+        }
+        let process = process(&self.spec, &self.image_config)?;
+        let mut orders = Vec::new();
+        let hello = Hello {
+            nonce: self.nonce(),
+            interactive: self.spec.interactive,
+            terminal: self.spec.terminal,
+            deadline_ms: self
+                .spec
+                .timeout
+                .and_then(|timeout| u64::try_from((timeout + OUR_DEADLINE_FIRST).as_millis()).ok()),
+        };
+        Order::Hello(hello).write(&mut orders);
+        for variable in process.env {
+            Order::Variable(variable.into()).write(&mut orders);
+        }
+        for argument in process.argv {
+            Order::Argument(argument.into()).write(&mut orders);
+        }
+        Order::Start.write(&mut orders);
+        Ok(Some(orders))
+    }
+
+    /// The engine's process 1 instead of ours, from now on and with this engine; `false` where that is so already. A terminal needs ours.
+    pub(super) fn without_our_init(&mut self, engine: &Engine) -> bool {
+        if self.init.is_err() || self.spec.terminal.is_some() {
+            return false;
+        }
+        engine.refuse_our_files();
+        self.init = Err("the engine could not start it");
+        self.write_body(engine).is_ok()
+    }
+
+    /// What process 1's records begin with.
+    pub(super) fn nonce(&self) -> Nonce {
+        Nonce::of(&self.operation)
+    }
+
     /// Writes the request, anew after the engine turned out to want another.
     pub(super) fn write_body(&mut self, engine: &Engine) -> Result<()> {
         let fast = engine.network_fast_path() && !self.without_fast_network;
@@ -124,6 +194,7 @@ impl Plan {
         let around = Surroundings {
             kind: engine.kind(),
             fast_network: hosts.as_deref(),
+            init: self.init.as_deref().ok(),
         };
         let mut labels = self.spec.labels.clone();
         labels.extend(self.labels.to_map());

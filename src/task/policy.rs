@@ -16,7 +16,12 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) kind: EngineKind,
     /// Our hosts file, where Docker may skip its network set-up; see `hosts_file`.
     pub(crate) fast_network: Option<&'a str>,
+    /// Our own process 1, where it can be placed.
+    pub(crate) init: Option<&'a str>,
 }
+
+/// Where our own process 1 is inside.
+pub(crate) const INIT_PATH: &str = "/.acode-init";
 
 /// The create request of a task. `image_id` is what the reference named when it was inspected, so that nothing else can be run
 /// than what was looked at.
@@ -30,12 +35,25 @@ pub(crate) fn create_body(
 ) -> Result<CreateBody> {
     let network_none = spec.network == "none";
     let fast_network = around.fast_network.filter(|_| network_none);
-    let Process {
-        entrypoint,
-        cmd,
-        env,
-        open_stdin,
-    } = process(spec, image)?;
+    let process = process(spec, image)?;
+    let (entrypoint, cmd, env, open_stdin) = match around.init {
+        Some(_) => (
+            Some(vec![INIT_PATH.to_owned()]),
+            Some(vec![crate::init::INIT.to_owned()]),
+            Vec::new(),
+            true,
+        ),
+        None => (
+            process.entrypoint,
+            process.cmd,
+            process.env,
+            spec.interactive,
+        ),
+    };
+    let mounts = fast_network
+        .map(|source| mount(source, "/etc/hosts"))
+        .into_iter()
+        .chain(around.init.map(|source| mount(source, INIT_PATH)));
     Ok(CreateBody {
         image: image_id.to_owned(),
         entrypoint,
@@ -58,7 +76,7 @@ pub(crate) fn create_body(
         network_disabled: fast_network.is_some(),
         host_config: HostConfig {
             network_mode: spec.network.clone(),
-            init: true,
+            init: around.init.is_none(),
             privileged: false,
             readonly_rootfs: !spec.writable_root,
             cap_drop: vec!["ALL".into()],
@@ -72,7 +90,7 @@ pub(crate) fn create_body(
             pids_limit: i64::from(limits.pids),
             shm_size: signed(limits.shm_size),
             tmpfs: tmpfs(spec, limits, image, around.kind)?,
-            mounts: fast_network.map(hosts_mount).into_iter().collect(),
+            mounts: mounts.collect(),
             log_config: spec.log.clone().unwrap_or_else(|| default_log(around.kind)),
             ulimits: spec.limits.ulimits.clone(),
             blkio_weight: spec.limits.blkio_weight.unwrap_or(0),
@@ -89,16 +107,18 @@ fn signed(amount: u64) -> i64 {
     i64::try_from(amount).unwrap_or(i64::MAX)
 }
 
-/// How the task's process is handed over: by the create request. An init of our own would take command, environment and
-/// standard input from here instead.
-struct Process {
+/// The task's process. Our own process 1 is told of it when it runs; the engine's has it in the create request.
+pub(crate) struct Process {
+    /// As Docker takes it: an empty list would be "the image's", one empty string is "none".
     entrypoint: Option<Vec<String>>,
     cmd: Option<Vec<String>>,
-    env: Vec<String>,
-    open_stdin: bool,
+    /// Entrypoint and command, as they are executed.
+    pub(crate) argv: Vec<String>,
+    /// `KEY=VALUE`, beside the image's.
+    pub(crate) env: Vec<String>,
 }
 
-fn process(spec: &TaskSpec, image: &ImageConfig) -> Result<Process> {
+pub(crate) fn process(spec: &TaskSpec, image: &ImageConfig) -> Result<Process> {
     let entrypoint = spec.entrypoint.as_ref().unwrap_or(&image.entrypoint);
     // As with `docker run`, another entrypoint drops the image's CMD.
     let default_cmd = if spec.entrypoint.is_some() {
@@ -111,11 +131,8 @@ fn process(spec: &TaskSpec, image: &ImageConfig) -> Result<Process> {
     } else {
         &spec.command
     };
-    if entrypoint
-        .first()
-        .or(cmd.first())
-        .is_none_or(String::is_empty)
-    {
+    let argv: Vec<String> = entrypoint.iter().chain(cmd).cloned().collect();
+    if argv.first().is_none_or(String::is_empty) {
         return Err(Error::invalid(
             Code::Configuration,
             "command",
@@ -128,26 +145,28 @@ fn process(spec: &TaskSpec, image: &ImageConfig) -> Result<Process> {
         .iter()
         .all(|(key, _)| key != "HOME")
         .then(|| format!("HOME={WORKSPACE}"));
+    let term = (spec.terminal.is_some() && spec.env.iter().all(|(key, _)| key != "TERM"))
+        .then(|| "TERM=xterm".to_owned());
     let env = home
         .into_iter()
+        .chain(term)
         .chain(spec.env.iter().map(|(key, value)| format!("{key}={value}")));
     Ok(Process {
-        // Docker takes an empty list for "the image's", and one empty string for "none".
         entrypoint: spec
             .entrypoint
             .clone()
             .map(|e| if e.is_empty() { vec![String::new()] } else { e }),
         cmd: (!cmd.is_empty()).then(|| cmd.to_vec()),
+        argv,
         env: env.collect(),
-        open_stdin: spec.interactive,
     })
 }
 
-fn hosts_mount(source: &str) -> Mount {
+fn mount(source: &str, target: &str) -> Mount {
     Mount {
         kind: "bind".into(),
         source: source.into(),
-        target: "/etc/hosts".into(),
+        target: target.into(),
         read_only: true,
     }
 }
@@ -256,6 +275,7 @@ mod tests {
     const DOCKER: Surroundings<'static> = Surroundings {
         kind: EngineKind::Docker,
         fast_network: Some("/run/acode-rt/hosts"),
+        init: None,
     };
 
     fn spec() -> TaskSpec {

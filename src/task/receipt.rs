@@ -46,6 +46,8 @@ pub struct Receipt {
     pub phases_ms: Phases,
     /// The engine that ran it.
     pub engine: EngineReceipt,
+    /// What stood beside it.
+    pub helpers: HelpersReceipt,
     /// When it began, RFC 3339, by this machine's clock.
     pub started_at: String,
     /// The container is confirmed gone.
@@ -82,6 +84,19 @@ pub struct EngineReceipt {
     pub server: String,
     /// The API version that was spoken.
     pub api: String,
+}
+
+/// What stood beside a task, in a [`Receipt`].
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+pub struct HelpersReceipt {
+    /// Process 1: `acode-rt` or `engine`.
+    pub init: &'static str,
+    /// Why it was not ours.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub because: Option<&'static str>,
+    /// A process stood guard that would have outlived this one.
+    pub guard: bool,
 }
 
 /// Milliseconds, each phase beginning where the one before it ended.

@@ -6,16 +6,21 @@ use tokio::io::AsyncRead;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use super::container::TaskContainer;
+use super::container::{Subscribed, TaskContainer};
 use super::outcome::{Cancel, Evidence, Outcome, StartFailure};
 use super::output::OutputReport;
 use super::plan::Plan;
-use super::receipt::{ContainerReceipt, EngineReceipt, Phases, Receipt, SCHEMA};
+use super::receipt::{ContainerReceipt, EngineReceipt, HelpersReceipt, Phases, Receipt, SCHEMA};
+use super::runner::{Requests, Runner};
 use super::spec::TaskSpec;
 use super::watch::{Ended, watch_task};
 use crate::engine::{Chunk, Engine};
 use crate::error::{Code, Error, Kind, Result};
+use crate::protocol::order::TerminalSize;
 use crate::protocol::time::rfc3339;
+
+/// A call that is under way when the task is cancelled has so long to end.
+const LAST_STEP: Duration = Duration::from_secs(2);
 
 /// Where a task's streams go. The default has no input and drops the output.
 #[derive(Default)]
@@ -24,6 +29,8 @@ pub struct TaskIo {
     pub stdin: Option<Box<dyn AsyncRead + Send + Unpin>>,
     /// Output as it comes. A full channel holds the task up; a receiver that is dropped ends it.
     pub output: Option<mpsc::Sender<Chunk>>,
+    /// Later sizes of the task's terminal, where it has one.
+    pub terminal_size: Option<watch::Receiver<TerminalSize>>,
 }
 
 impl std::fmt::Debug for TaskIo {
@@ -31,6 +38,7 @@ impl std::fmt::Debug for TaskIo {
         f.debug_struct("TaskIo")
             .field("stdin", &self.stdin.is_some())
             .field("output", &self.output.is_some())
+            .field("terminal_size", &self.terminal_size)
             .finish()
     }
 }
@@ -63,14 +71,10 @@ impl Canceller {
     }
 }
 
-/// Runs one task: create, subscribe, start, stream, end, remove, confirm. Whatever happens after create, the container is removed
-/// before this returns (but for `keep`), and a removal that fails is in the receipt.
-///
-/// Dropping the future abandons the container, which is then an orphan once this process is gone; use `canceller` to end a task.
+/// Runs one task as [`Runner::run`] does, by a runner without a program: see there for what that loses.
 ///
 /// # Errors
-/// When the task did not begin: those of [`TaskContainer::create`] and [`TaskContainer::subscribe`], and `ACODE-CTN-003` when it was
-/// cancelled before. A container that does not start is an [`Outcome::StartFailed`].
+/// Those of [`Runner::run`].
 ///
 /// ```no_run
 /// # async fn example(engine: acode_rt::engine::Engine) -> acode_rt::Result<()> {
@@ -91,6 +95,15 @@ pub async fn run(
     io: TaskIo,
     canceller: &Canceller,
 ) -> Result<Receipt> {
+    Runner::new(engine.clone()).run(spec, io, canceller).await
+}
+
+pub(super) async fn run_planned(
+    runner: &Runner,
+    spec: TaskSpec,
+    io: TaskIo,
+    canceller: &Canceller,
+) -> Result<Receipt> {
     let mut clock = Clock::new();
     let mut requests = canceller.0.subscribe();
     if io.stdin.is_some() && !spec.interactive {
@@ -100,63 +113,99 @@ pub async fn run(
             "a standard input was given for a task that is not interactive and would not read it",
         ));
     }
-    let plan = Plan::new(engine, spec).await?;
-    clock.phase(|phases| &mut phases.prepare);
-    check_cancelled(&requests, &plan.operation)?;
-    let container = TaskContainer::create_planned(engine, plan)
-        .await
-        .inspect_err(|error| tracing::error!(%error, "create failed"))?;
-    clock.phase(|phases| &mut phases.create);
-    match supervise(&container, io, &mut requests, &mut clock).await {
-        Ok(ended) => Ok(finish(&container, ended, clock).await),
-        Err(error) => {
-            tracing::error!(%error, "the task did not begin");
-            match container.remove().await {
-                Ok(()) => Err(error),
-                Err(failed) => Err(error.and_cleanup(failed)),
+    let mut plan = unless_cancelled(&requests, "", Plan::with(runner, spec)).await?;
+    loop {
+        clock.phase(|phases| &mut phases.prepare);
+        let operation = plan.operation.clone();
+        let create = TaskContainer::create_planned(runner, plan);
+        let container = unless_cancelled(&requests, &operation, create)
+            .await
+            .inspect_err(|error| tracing::error!(%error, "create failed"))?;
+        clock.phase(|phases| &mut phases.create);
+        match begin(&container, &requests, &mut clock).await {
+            Ok(subscribed) => {
+                let orders = container.plan().first_orders()?;
+                let ended = watch_task(&container, subscribed, orders, io, &mut requests).await;
+                clock.phase(|phases| &mut phases.run);
+                return Ok(finish(runner, &container, ended, clock).await);
+            }
+            // What the engine says of a start with our own process 1 is never about the task's command.
+            Err(error) if container.plan().init.is_ok() && error.status().is_some() => {
+                tracing::warn!(%error, "not started with our own process 1, trying the engine's");
+                plan = container.undo().await?;
+                if !plan.without_our_init(runner.engine()) {
+                    return Err(error);
+                }
+            }
+            // Podman starts the runtime at attach, so that a start that fails does so here.
+            Err(error)
+                if error.operation() == "start"
+                    || (error.operation() == "attach" && error.status().is_some()) =>
+            {
+                tracing::error!(%error, "start failed");
+                let ended = start_failed(&container, &error).await;
+                return Ok(finish(runner, &container, ended, clock).await);
+            }
+            Err(error) => {
+                tracing::error!(%error, "the task did not begin");
+                return match container.remove().await {
+                    Ok(()) => Err(error),
+                    Err(failed) => Err(error.and_cleanup(failed)),
+                };
             }
         }
     }
 }
 
-async fn supervise(
+async fn begin(
     container: &TaskContainer,
-    io: TaskIo,
-    requests: &mut watch::Receiver<Option<Cancel>>,
+    requests: &Requests,
     clock: &mut Clock,
-) -> Result<Ended> {
+) -> Result<Subscribed> {
     let operation = &container.plan().operation;
-    let subscribed = match container.subscribe().await {
-        Ok(subscribed) => subscribed,
-        // Podman starts the runtime at attach, so that a start that fails does so here.
-        Err(error) if error.operation() == "attach" && error.status().is_some() => {
-            return Ok(start_failed(container, &error).await);
-        }
-        Err(error) => return Err(container.mine(error)),
-    };
+    let subscribed = unless_cancelled(requests, operation, container.subscribe())
+        .await
+        .map_err(|error| container.mine(error))?;
     clock.phase(|phases| &mut phases.subscribe);
-    check_cancelled(requests, operation)?;
-    if let Err(error) = container.start().await {
-        tracing::error!(%error, "start failed");
-        return Ok(start_failed(container, &error).await);
-    }
+    unless_cancelled(requests, operation, container.start()).await?;
     clock.phase(|phases| &mut phases.start);
-    let ended = watch_task(container, subscribed, io, requests).await;
-    clock.phase(|phases| &mut phases.run);
-    Ok(ended)
+    Ok(subscribed)
 }
 
-fn check_cancelled(requests: &watch::Receiver<Option<Cancel>>, operation: &str) -> Result<()> {
-    match *requests.borrow() {
-        None => Ok(()),
-        Some(_) => Err(Error::new(
-            Code::StopFailed,
-            Kind::Cancelled,
-            "cancel",
-            "the task was cancelled before it began",
-        )
-        .with_operation_id(operation)),
+/// A step, unless the task is cancelled. A step that is under way is given a moment to end in order, and then abandoned: what it may have
+/// made is still held by the guard.
+async fn unless_cancelled<T>(
+    requests: &Requests,
+    operation: &str,
+    step: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    if requests.borrow().is_some() {
+        return Err(not_begun(operation));
     }
+    let mut requests = requests.clone();
+    let cancelled = async {
+        if requests.wait_for(Option::is_some).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        let stronger =
+            requests.wait_for(|cancel| cancel.is_some_and(|cancel| cancel > Cancel::Stop));
+        let _ = tokio::time::timeout(LAST_STEP, stronger).await;
+    };
+    tokio::select! {
+        biased;
+        result = step => result,
+        () = cancelled => Err(not_begun(operation)),
+    }
+}
+
+fn not_begun(operation: &str) -> Error {
+    Error::new(
+        Code::StopFailed,
+        Kind::Cancelled,
+        "cancel",
+        "the task was cancelled before it began",
+    )
+    .with_operation_id(operation)
 }
 
 async fn start_failed(container: &TaskContainer, error: &Error) -> Ended {
@@ -195,7 +244,12 @@ async fn start_failed(container: &TaskContainer, error: &Error) -> Ended {
     }
 }
 
-async fn finish(container: &TaskContainer, ended: Ended, mut clock: Clock) -> Receipt {
+async fn finish(
+    runner: &Runner,
+    container: &TaskContainer,
+    ended: Ended,
+    mut clock: Clock,
+) -> Receipt {
     let plan = container.plan();
     let mut warnings = plan.warnings.clone();
     if ended.child_out_of_memory {
@@ -249,6 +303,15 @@ async fn finish(container: &TaskContainer, ended: Ended, mut clock: Clock) -> Re
         engine: EngineReceipt {
             server: container.engine().server().to_owned(),
             api: container.engine().api_version().to_string(),
+        },
+        helpers: HelpersReceipt {
+            init: if plan.init.is_ok() {
+                "acode-rt"
+            } else {
+                "engine"
+            },
+            because: plan.init.as_ref().err().copied(),
+            guard: runner.is_guarded(),
         },
         started_at: rfc3339(clock.started),
         removed: matches!(removed, Some(Ok(()))),

@@ -10,6 +10,7 @@ use crate::model::LogConfig;
 use crate::protocol::image_ref::ImageRef;
 use crate::protocol::labels::parse_user_label;
 use crate::protocol::name::{ContainerName, Prefix};
+use crate::protocol::order::{MAX_PAYLOAD, TerminalSize};
 use crate::protocol::units::parse_size;
 
 /// Where a task runs and keeps its files unless said otherwise.
@@ -70,6 +71,10 @@ pub struct TaskSpec {
     pub user: User,
     /// The task reads a standard input; otherwise that is empty.
     pub interactive: bool,
+    /// The task has a terminal of this size, and its output is standard output only. Needs our own process 1.
+    pub terminal: Option<TerminalSize>,
+    /// The engine's init is process 1, also where our own could be.
+    pub engine_init: bool,
     /// Resource limits.
     pub limits: Limits,
     /// `none`, `bridge`, or a network's name.
@@ -215,6 +220,8 @@ impl TaskSpec {
             workdir: None,
             user: User::default(),
             interactive: false,
+            terminal: None,
+            engine_init: false,
             limits: Limits::default(),
             network: "none".into(),
             writable_root: false,
@@ -253,9 +260,11 @@ impl TaskSpec {
             if text.contains('\0') {
                 return Err(wrong("a command cannot contain a NUL character".into()));
             }
+            check_length(text.len(), "an argument").map_err(wrong)?;
         }
         for (key, value) in &self.env {
             check_env(key, value).map_err(wrong)?;
+            check_length(key.len() + 1 + value.len(), "a variable").map_err(wrong)?;
         }
         if let Some(workdir) = &self.workdir {
             check_inside_path(workdir).map_err(wrong)?;
@@ -328,6 +337,17 @@ pub(crate) fn bare_capability(name: &str) -> String {
     upper
         .strip_prefix("CAP_")
         .map_or(upper.clone(), str::to_owned)
+}
+
+/// The kernel's `MAX_ARG_STRLEN`, which counts a final NUL.
+fn check_length(bytes: usize, what: &str) -> Result<(), String> {
+    if bytes < MAX_PAYLOAD {
+        return Ok(());
+    }
+    Err(format!(
+        "{what} has {bytes} bytes, and the kernel takes {} at most; pass it on standard input or in a file",
+        MAX_PAYLOAD - 1
+    ))
 }
 
 fn check_env(key: &str, value: &str) -> Result<(), String> {

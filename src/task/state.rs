@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use super::outcome::{Cancel, Evidence, Outcome};
+use super::outcome::{Cancel, Evidence, Outcome, StartFailure};
 use crate::model::State as ContainerState;
+use crate::protocol::record::{Cause, End as Word, How};
 
 /// Questions between two KILLs: about half a second.
 const ASKS_PER_KILL: u32 = 28;
@@ -62,6 +63,9 @@ pub(crate) struct Machine {
     ending: Option<Ending>,
     end: Option<End>,
     last_error: String,
+    /// Our own process 1 tells how the task ended, so that an end without its word is not the task's.
+    expects_word: bool,
+    word: Option<Word>,
     pub(crate) evidence: Evidence,
 }
 
@@ -80,7 +84,7 @@ enum End {
 }
 
 impl Machine {
-    pub(crate) fn new(timeout: Duration) -> Self {
+    pub(crate) fn new(timeout: Duration, expects_word: bool) -> Self {
         Self {
             timeout,
             output_ended: false,
@@ -90,6 +94,8 @@ impl Machine {
             ending: None,
             end: None,
             last_error: String::new(),
+            expects_word,
+            word: None,
             evidence: Evidence::default(),
         }
     }
@@ -102,6 +108,12 @@ impl Machine {
     /// Whether it was killed, or has ended while it was being ended from outside, so that its output need not be waited for much longer.
     pub(crate) fn needs_no_more_output(&self) -> bool {
         self.kills > 0 || (self.has_ended() && self.ending.is_some())
+    }
+
+    /// Process 1's word on how the task ended, as soon as it is there.
+    pub(crate) fn told(&mut self, word: Word) {
+        self.word = Some(word);
+        self.evidence.init = Some(word.how.into());
     }
 
     pub(crate) fn step(&mut self, event: Event) -> Action {
@@ -192,12 +204,27 @@ impl Machine {
                 "the engine says that it has ended, but not with which exit code".into(),
             );
         };
-        match (u8::try_from(code), self.evidence.wait_code) {
-            (Ok(code), Some(other)) if code != other => End::Unknown(format!(
+        let Ok(code) = u8::try_from(code) else {
+            return End::Unknown(format!("{code} is not an exit code"));
+        };
+        if let Some(other) = self.evidence.wait_code.filter(|other| *other != code) {
+            return End::Unknown(format!(
                 "the engine says exit code {other} and exit code {code}"
+            ));
+        }
+        match self.word {
+            Some(word) if word.how.exit_code() != code => End::Unknown(format!(
+                "process 1 says {:?}, the engine says exit code {code}",
+                word.how
             )),
-            (Ok(code), _) => End::Code(code),
-            (Err(_), _) => End::Unknown(format!("{code} is not an exit code")),
+            // An engine that stops or dies ends its containers, or closes the stream on which process 1 waits for us.
+            None if self.lost_the_engine() && matches!(code, 137 | 143) => End::Lost,
+            None if self.expects_word && !self.lost_the_engine() && code != 137 => {
+                End::Unknown(format!(
+                    "process 1 did not say how the task ended, the engine says exit code {code}"
+                ))
+            }
+            _ => End::Code(code),
         }
     }
 
@@ -264,35 +291,104 @@ impl Machine {
 
     /// How it ended, once [`Action::Finish`] was said.
     pub(crate) fn outcome(&self) -> Outcome {
-        let oom = self.evidence.oom_killed == Some(true);
-        match (&self.end, self.ending) {
-            // It may have ended by itself just before our signal came.
-            (Some(End::Code(code)), Some(_))
-                if !matches!(code, 137 | 143) && self.evidence.signals == ["KILL"] =>
-            {
-                Outcome::Exited { code: *code }
+        let ended = match &self.end {
+            Some(End::Code(code)) => Ok(*code),
+            Some(End::Unknown(message)) => Err(message),
+            Some(End::Lost) | None => {
+                let message = if self.last_error.is_empty() {
+                    "its connections were cut, and the container ended with it".to_owned()
+                } else {
+                    self.last_error.clone()
+                };
+                return Outcome::EngineLost { message };
             }
+        };
+        let by_itself = match (ended, self.word) {
+            (Ok(_), Some(word)) => self.by_word(word),
+            (Ok(code), None) => self.by_code(code),
+            (Err(_), _) => None,
+        };
+        match (by_itself, self.ending, ended) {
+            (Some(outcome), _, _) => outcome,
             // We ended it, whatever the code: Podman says -1 where a stalled reader blocks its monitor.
-            (Some(End::Code(_) | End::Unknown(_)), Some(Ending::Deadline)) => Outcome::Deadline {
-                after_ms: u64::try_from(self.timeout.as_millis()).unwrap_or(u64::MAX),
-            },
-            (Some(End::Code(_) | End::Unknown(_)), Some(Ending::Cancel(by))) => {
-                Outcome::Cancelled { by }
-            }
-            (Some(End::Code(137)), None) if oom => Outcome::OutOfMemory,
-            (Some(End::Code(code)), None) => Outcome::Exited { code: *code },
-            (Some(End::Lost) | None, _) => Outcome::EngineLost {
-                message: self.last_error.clone(),
-            },
-            (Some(End::Unknown(message)), None) => Outcome::Unknown {
+            (None, Some(Ending::Deadline), _) => self.deadline(),
+            (None, Some(Ending::Cancel(by)), _) => Outcome::Cancelled { by },
+            (None, None, Err(message)) => Outcome::Unknown {
                 message: message.clone(),
             },
+            (None, None, Ok(code)) => Outcome::Exited { code },
+        }
+    }
+
+    /// Whether the engine may have ended the task because it is being shut down itself.
+    pub(crate) fn may_be_the_engines_end(&self) -> bool {
+        let signaled = matches!(self.end, Some(End::Code(137 | 143)));
+        let by_itself = self.word.is_some_and(|word| word.cause == Cause::Itself);
+        self.ending.is_none()
+            && ((signaled && !by_itself)
+                || matches!(self.word, Some(word) if word.cause == Cause::Outside))
+    }
+
+    /// It is.
+    pub(crate) fn lose_the_engine(&mut self) {
+        self.last_error = "it was shut down while the task ran, and ended the task".into();
+        self.end = Some(End::Lost);
+    }
+
+    /// From process 1's word; `None` when we ended it.
+    fn by_word(&self, word: Word) -> Option<Outcome> {
+        let oom = self.evidence.oom_killed == Some(true);
+        // It may have ended by itself just before our KILL came.
+        let asked_to_end = self.ending.is_some() && self.evidence.signals != ["KILL"];
+        match (word.cause, word.how) {
+            (Cause::Deadline, _) => Some(self.deadline()),
+            (_, How::Failed(errno)) => Some(start_failed(errno)),
+            (Cause::Outside, _) if self.ending.is_none() => Some(Outcome::Stopped),
+            (Cause::Order | Cause::Outside, _) => None,
+            (Cause::Itself, _) if asked_to_end => None,
+            (Cause::Itself, How::Exited(code)) => Some(Outcome::Exited { code }),
+            (Cause::Itself, How::Signaled(_)) if self.ending.is_some() => None,
+            (Cause::Itself, How::Signaled(9)) if oom => Some(Outcome::OutOfMemory),
+            (Cause::Itself, How::Signaled(signal)) => Some(Outcome::Signaled { signal }),
+        }
+    }
+
+    /// From the exit code alone; `None` when we ended it.
+    fn by_code(&self, code: u8) -> Option<Outcome> {
+        let oom = self.evidence.oom_killed == Some(true);
+        match self.ending {
+            None if code == 137 && oom => Some(Outcome::OutOfMemory),
+            None => Some(Outcome::Exited { code }),
+            // It may have ended by itself just before our KILL came.
+            Some(_) => (!matches!(code, 137 | 143) && self.evidence.signals == ["KILL"])
+                .then_some(Outcome::Exited { code }),
+        }
+    }
+
+    fn deadline(&self) -> Outcome {
+        Outcome::Deadline {
+            after_ms: u64::try_from(self.timeout.as_millis()).unwrap_or(u64::MAX),
         }
     }
 
     /// The kernel killed something for memory, but the main process ended in another way.
     pub(crate) fn child_out_of_memory(&self) -> bool {
         self.evidence.oom_killed == Some(true) && self.outcome() != Outcome::OutOfMemory
+    }
+}
+
+fn start_failed(errno: i32) -> Outcome {
+    let reason = match How::Failed(errno).exit_code() {
+        127 => StartFailure::NotFound,
+        126 => StartFailure::NotExecutable,
+        _ => StartFailure::Other,
+    };
+    Outcome::StartFailed {
+        reason,
+        message: format!(
+            "the command cannot be started: {}",
+            std::io::Error::from_raw_os_error(errno)
+        ),
     }
 }
 
@@ -315,7 +411,7 @@ mod tests {
 
     /// Runs events; the actions must be those given.
     fn run(steps: impl IntoIterator<Item = (Event, Action)>) -> Machine {
-        let mut machine = Machine::new(Duration::from_secs(5));
+        let mut machine = Machine::new(Duration::from_secs(5), false);
         for (number, (event, expected)) in steps.into_iter().enumerate() {
             let shown = format!("{event:?}");
             assert_eq!(machine.step(event), expected, "step {number}: {shown}");

@@ -1,21 +1,25 @@
 //! Watching a task that has started: output, exit, input, requests and alarms in one loop. What it decides stands in `state`.
 
 use std::future::Future;
-use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
+use std::sync::PoisonError;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::io::AsyncRead;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::applied::Ignored;
 use super::container::{Subscribed, TaskContainer};
+use super::control::{Control, InputError, Records, note, read, steer};
 use super::outcome::{Cancel, Evidence, Outcome};
 use super::output::{self, OutputReport, pump};
 use super::run::TaskIo;
+use super::runner::Requests;
 use super::state::{Action, Event, Machine};
 use crate::engine::Input;
+use crate::error::Result;
+use crate::protocol::order::TerminalSize;
 
 /// An engine that does not answer for so long during a task is given up.
 const ENGINE_PATIENCE: Duration = Duration::from_secs(15);
@@ -33,18 +37,19 @@ pub(super) struct Ended {
     pub(super) ignored: Vec<Ignored>,
 }
 
-/// A question or signal to the engine that is under way.
-type Acting<'a> = Slot<'a, Event>;
-
 /// Something under way that can be dropped.
 type Slot<'a, T> = Option<Pin<Box<dyn Future<Output = T> + Send + 'a>>>;
+
+/// A question or signal to the engine that is under way.
+type Acting<'a> = Slot<'a, Event>;
 
 /// Watches until the task has ended and its output is through, or given up.
 pub(super) async fn watch_task(
     container: &TaskContainer,
     subscribed: Subscribed,
+    first_orders: Option<Vec<u8>>,
     io: TaskIo,
-    requests: &mut watch::Receiver<Option<Cancel>>,
+    requests: &mut Requests,
 ) -> Ended {
     let Subscribed {
         attached,
@@ -52,85 +57,75 @@ pub(super) async fn watch_task(
         ignored,
     } = subscribed;
     let spec = &container.plan().spec;
-    let mut machine = Machine::new(spec.timeout.unwrap_or_default());
+    let control = first_orders.is_some().then(Control::new);
+    let mut machine = Machine::new(spec.timeout.unwrap_or_default(), control.is_some());
     let mut report = OutputReport::default();
-    let mut input_error = None;
+    let input_error = InputError::default();
     let (ended_sender, ended) = watch::channel(false);
-    {
-        // In options, so that giving both up closes their connection: an engine whose output nobody takes does not note the task's end.
-        let mut pump: Slot<'_, output::End> = Some(Box::pin(pump(
+    let records = control
+        .clone()
+        .map(|control| Records::new(container.plan().nonce(), control));
+    let mut under_way = UnderWay {
+        pump: Some(Box::pin(pump(
             attached.output,
+            records,
             io.output,
             spec.max_output,
             ended,
             &mut report,
-        )));
-        let mut feed: Slot<'_, io::Result<()>> =
-            Some(Box::pin(feed(attached.input, io.stdin, spec.interactive)));
-        let mut exit = pin!(waiting.exit_code());
-        let mut waiting = true;
-        let mut alarms = Alarms::new(spec.timeout);
-        let mut patience = Patience::default();
-        let mut acting: Acting<'_> = None;
-        loop {
-            let event = tokio::select! {
-                biased;
-                Ok(()) = requests.changed() => match *requests.borrow_and_update() {
-                    Some(cancel) => Event::Cancel(cancel),
-                    None => continue,
-                },
-                alarm = alarms.next() => match alarm {
-                    Alarm::Deadline => Event::Deadline,
-                    Alarm::Grace => Event::GraceOver,
-                    Alarm::Drain => {
-                        (pump, feed) = (None, None);
-                        Event::OutputEnded
-                    }
-                },
-                event = next(&mut acting) => {
-                    acting = None;
-                    patience.judge(event)
-                }
-                code = &mut exit, if waiting => {
-                    waiting = false;
-                    code.map_or_else(|_| Event::WaitBroken, Event::WaitAnswered)
-                }
-                end = next(&mut pump) => {
-                    pump = None;
-                    match end {
-                        output::End::Stream => Event::OutputEnded,
-                        output::End::ReceiverGone => {
-                            feed = None;
-                            machine.step(Event::OutputEnded);
-                            Event::Cancel(Cancel::OutputClosed)
-                        }
-                    }
-                }
-                result = next(&mut feed) => {
-                    feed = None;
-                    input_error = result.err().map(|error| error.to_string());
-                    continue;
-                }
-            };
-            let action = machine.step(event);
-            if action == Action::Finish {
-                break;
-            }
-            if action == Action::Terminate {
-                alarms.grace = Some(Instant::now() + spec.stop_timeout);
-            }
-            begin(action, container, &mut acting);
-            if machine.has_ended() {
-                ended_sender.send_replace(true);
-            }
-            if machine.needs_no_more_output() && pump.is_some() {
-                alarms
-                    .drain
-                    .get_or_insert_with(|| Instant::now() + DRAIN_AFTER_ENDING);
-            }
+        ))),
+        feed: Some(match (control.clone(), first_orders) {
+            (Some(control), Some(orders)) => Box::pin(steer(
+                attached.input,
+                orders,
+                io.stdin,
+                control,
+                &input_error,
+            )),
+            _ => Box::pin(feed(
+                attached.input,
+                io.stdin,
+                spec.interactive,
+                &input_error,
+            )),
+        }),
+        size: control
+            .clone()
+            .zip(io.terminal_size)
+            .map(|(control, sizes)| Box::pin(pass_on_sizes(control, sizes)) as _),
+        exit: Some(Box::pin(waiting.exit_code())),
+        acting: None,
+        alarms: Alarms::new(spec.timeout),
+        patience: Patience::default(),
+    };
+    loop {
+        let event = under_way.next(requests, &mut machine).await;
+        if let Some(end) = control.as_ref().and_then(Control::end) {
+            machine.told(end);
+        }
+        let action = machine.step(event);
+        if action == Action::Finish {
+            break;
+        }
+        if action == Action::Terminate {
+            under_way.alarms.grace = Some(Instant::now() + spec.stop_timeout);
+        }
+        begin(action, container, control.as_ref(), &mut under_way.acting);
+        if machine.has_ended() {
+            ended_sender.send_replace(true);
+        }
+        if machine.needs_no_more_output() && under_way.pump.is_some() {
+            under_way
+                .alarms
+                .drain
+                .get_or_insert_with(|| Instant::now() + DRAIN_AFTER_ENDING);
         }
     }
-    if machine.lost_the_engine() {
+    drop(under_way);
+    if machine.may_be_the_engines_end() && !container.engine().listens().await {
+        machine.lose_the_engine();
+    }
+    if machine.lost_the_engine() && control.is_none() {
         // The stream has no end of its own: where the other connection was cut, this end may be a cut too.
         report.lost("the engine's connections were cut while the task ran");
     }
@@ -142,21 +137,98 @@ pub(super) async fn watch_task(
         child_out_of_memory: machine.child_out_of_memory(),
         evidence: machine.evidence,
         output: report,
-        input_error,
+        input_error: input_error
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner),
         ignored,
     }
 }
 
+/// Everything that goes on beside the task. Giving both the output and the input up closes their connection: an engine whose output nobody
+/// takes does not note the task's end.
+struct UnderWay<'a> {
+    pump: Slot<'a, output::End>,
+    feed: Slot<'a, ()>,
+    size: Slot<'a, ()>,
+    exit: Slot<'a, Result<u8>>,
+    acting: Acting<'a>,
+    alarms: Alarms,
+    patience: Patience,
+}
+
+impl UnderWay<'_> {
+    /// What happens next.
+    async fn next(&mut self, requests: &mut Requests, machine: &mut Machine) -> Event {
+        loop {
+            tokio::select! {
+                biased;
+                Ok(()) = requests.changed() => {
+                    if let Some(cancel) = *requests.borrow_and_update() {
+                        return Event::Cancel(cancel);
+                    }
+                }
+                alarm = self.alarms.next() => match alarm {
+                    Alarm::Deadline => return Event::Deadline,
+                    Alarm::Grace => return Event::GraceOver,
+                    Alarm::Drain => {
+                        (self.pump, self.feed) = (None, None);
+                        return Event::OutputEnded;
+                    }
+                },
+                event = next(&mut self.acting) => {
+                    self.acting = None;
+                    return self.patience.judge(event);
+                }
+                code = next(&mut self.exit) => {
+                    self.exit = None;
+                    return code.map_or_else(|_| Event::WaitBroken, Event::WaitAnswered);
+                }
+                end = next(&mut self.pump) => {
+                    self.pump = None;
+                    match end {
+                        output::End::Stream => return Event::OutputEnded,
+                        output::End::ReceiverGone => {
+                            self.feed = None;
+                            machine.step(Event::OutputEnded);
+                            return Event::Cancel(Cancel::OutputClosed);
+                        }
+                    }
+                }
+                () = next(&mut self.feed) => self.feed = None,
+                () = next(&mut self.size) => self.size = None,
+            }
+        }
+    }
+}
+
+/// Tells process 1 of every new size of the terminal.
+async fn pass_on_sizes(control: Control, mut sizes: watch::Receiver<TerminalSize>) {
+    while sizes.changed().await.is_ok() {
+        control.resize(*sizes.borrow_and_update());
+    }
+}
+
 /// Begins what was decided. A signal replaces a question, and a question waits for what is under way: both end with an answer.
-fn begin<'a>(action: Action, container: &'a TaskContainer, acting: &mut Acting<'a>) {
+fn begin<'a>(
+    action: Action,
+    container: &'a TaskContainer,
+    control: Option<&Control>,
+    acting: &mut Acting<'a>,
+) {
     let question = match action {
         Action::Wait | Action::Finish => return,
         Action::Ask => Duration::ZERO,
         Action::AskAgain(count) => pause(count),
         Action::Terminate => {
-            *acting = Some(Box::pin(signal(container, "TERM")));
+            if let Some(control) = control {
+                control.terminate();
+            } else {
+                *acting = Some(Box::pin(signal(container, "TERM")));
+            }
             return;
         }
+        // Process 1 tells what came of it. One that does not is killed by the engine the next time.
+        Action::Kill if control.is_some_and(Control::kill) => pause(1),
         Action::Kill => {
             *acting = Some(Box::pin(signal(container, "KILL")));
             return;
@@ -278,31 +350,26 @@ async fn signal(container: &TaskContainer, signal: &'static str) -> Event {
 /// Passes standard input on and half-closes it at its end; where there is none, at once. That the task stops reading is ordinary.
 async fn feed(
     mut input: Input,
-    stdin: Option<Box<dyn AsyncRead + Send + Unpin>>,
+    mut stdin: Option<Box<dyn AsyncRead + Send + Unpin>>,
     open: bool,
-) -> io::Result<()> {
-    let Some(mut stdin) = stdin else {
-        if open {
-            let _ = input.finish().await;
-        }
-        return Ok(());
-    };
-    let mut buffer = vec![0; 64 * 1024];
-    let read = loop {
-        match stdin.read(&mut buffer).await {
-            Ok(0) => break Ok(()),
+    failure: &InputError,
+) {
+    let mut buffer = vec![0; if stdin.is_some() { 64 * 1024 } else { 0 }];
+    while stdin.is_some() {
+        match read(stdin.as_mut(), &mut buffer).await {
+            Ok(0) => break,
             Ok(count) => {
                 if input.write_all(&buffer[..count]).await.is_err() {
-                    return Ok(());
+                    return;
                 }
             }
-            // A descriptor that whoever started us has made non-blocking.
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                sleep(Duration::from_millis(5)).await;
+            Err(error) => {
+                note(failure, &error);
+                break;
             }
-            Err(error) => break Err(error),
         }
-    };
-    let _ = input.finish().await;
-    read
+    }
+    if open {
+        let _ = input.finish().await;
+    }
 }

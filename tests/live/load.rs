@@ -25,6 +25,7 @@ async fn run(engine: Engine, spec: TaskSpec, input: Option<Vec<u8>>) -> (Receipt
     let io = TaskIo {
         stdin: input.map(|bytes| Box::new(std::io::Cursor::new(bytes)) as _),
         output: Some(sender),
+        ..TaskIo::default()
     };
     let collect = async {
         let mut all = Vec::new();
@@ -120,7 +121,7 @@ fn fr_020a_49_50_eight_tasks_at_once_are_apart(ctx: &Ctx) {
             let (input, theirs) = tokio::io::duplex(64);
             inputs.push(input);
             let (sender, mut output) = mpsc::channel(16);
-            let io = TaskIo { stdin: Some(Box::new(theirs)), output: Some(sender) };
+            let io = TaskIo { stdin: Some(Box::new(theirs)), output: Some(sender), ..TaskIo::default() };
             let (engine, ready) = (engine.clone(), ready.clone());
             tasks.spawn(async move {
                 let canceller = Canceller::new();

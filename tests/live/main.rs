@@ -7,12 +7,17 @@
 mod commands;
 mod ending;
 mod exec;
+#[path = "../support/fault_proxy.rs"]
+mod fault_proxy;
+mod faults;
 mod foreign;
 mod isolation;
 mod library;
 mod limits;
 mod load;
 mod names;
+mod orphans;
+mod ownership;
 mod receipt;
 mod running;
 mod scenarios;
@@ -42,9 +47,12 @@ fn main() -> ExitCode {
         isolation::TESTS,
         limits::TESTS,
         ending::TESTS,
+        faults::TESTS,
         names::TESTS,
         commands::TESTS,
         foreign::TESTS,
+        orphans::TESTS,
+        ownership::TESTS,
         library::TESTS,
     ];
     let mut trials = Vec::new();

@@ -1,0 +1,291 @@
+use std::path::{Path, PathBuf};
+
+use acode_rt::engine::{Engine, EngineKind};
+use acode_rt::error::{Error, Result};
+use acode_rt::sweep::ledger::{Holding, Kind, Standing, ledger};
+use acode_rt::sweep::owner;
+use clap::Args;
+use serde::Serialize;
+
+use super::{FAILED, Global, render};
+
+/// Say what protects tasks here, and what was left behind
+#[derive(Debug, Args)]
+#[command(after_help = "\
+With --leaks the exit status is 0 where nothing has leaked and 1 where something has. What cannot be told is listed apart, and is no
+leak.
+
+Examples:
+  acode-rt doctor
+  acode-rt doctor --leaks --json")]
+pub(crate) struct Doctor {
+    /// List containers, volumes and networks of ours that nobody owns any more
+    #[arg(long)]
+    leaks: bool,
+}
+
+/// One thing that was looked at.
+#[derive(Serialize)]
+struct Finding {
+    what: &'static str,
+    /// Whether all is as it should be.
+    good: bool,
+    detail: String,
+}
+
+impl Doctor {
+    pub(crate) async fn run(self, global: &Global) -> Result<i32> {
+        if self.leaks {
+            return show_leaks(global, &ledger(&global.engine().await?).await?);
+        }
+        let found = match global.engine().await {
+            Ok(engine) => engine_findings(&engine).await,
+            Err(error) => Err(error),
+        };
+        let (mut findings, error) = match found {
+            Ok(findings) => (findings, None),
+            Err(error) => (Vec::new(), Some(error)),
+        };
+        findings.extend([process_1(), hosts_file(), owner_identity()]);
+        show_findings(global, &findings)?;
+        if let Some(error) = error {
+            render::error(global, &error);
+            return Ok(FAILED);
+        }
+        Ok(0)
+    }
+}
+
+async fn engine_findings(engine: &Engine) -> std::result::Result<Vec<Finding>, Error> {
+    let info = engine.info().await?;
+    let finding = |what, good, detail| Finding { what, good, detail };
+    let has = |option: &str| {
+        let named = |text: &String| text.contains(&format!("name={option}"));
+        info.security_options.iter().any(named)
+    };
+    let socket = engine.socket().display();
+    let mut findings = vec![
+        finding("engine", true, format!("{} at {socket}", engine.server())),
+        finding("api", true, engine.api_version().to_string()),
+        finding(
+            "seccomp",
+            has("seccomp"),
+            if has("seccomp") {
+                "the engine filters system calls".into()
+            } else {
+                "the engine does not say that it filters system calls".into()
+            },
+        ),
+        finding(
+            "cgroup",
+            true,
+            format!("version {}", shown(&info.cgroup_version)),
+        ),
+        finding(
+            "swap limit",
+            info.swap_limit,
+            if info.swap_limit {
+                "a memory limit holds for swap too".into()
+            } else {
+                "swap cannot be limited: a memory limit does not hold where there is swap".into()
+            },
+        ),
+    ];
+    if engine.kind() == EngineKind::Docker {
+        let mapped = has("rootless") || has("userns");
+        let detail = if mapped {
+            "root in a container is somebody else on the host"
+        } else {
+            "ids in a container are the host's; tasks do not run as root"
+        };
+        findings.push(finding("user ids", true, detail.into()));
+    }
+    Ok(findings)
+}
+
+fn shown(text: &str) -> &str {
+    if text.is_empty() { "unknown" } else { text }
+}
+
+/// Whether this program can stand as process 1 in tasks. So far that is whether it needs a loader that is not in every image; what else
+/// placing it takes belongs here.
+fn process_1() -> Finding {
+    let (good, detail) = match std::fs::read("/proc/self/exe")
+        .ok()
+        .as_deref()
+        .map(is_static)
+    {
+        Some(Some(true)) => (true, "this program is static and runs in any image"),
+        Some(Some(false)) => (
+            false,
+            "this program is dynamic: it needs a loader that images may not have, so the engine's init is used",
+        ),
+        Some(None) | None => (
+            false,
+            "whether this program is static cannot be told, so the engine's init is used",
+        ),
+    };
+    Finding {
+        what: "process 1",
+        good,
+        detail: detail.into(),
+    }
+}
+
+/// Whether a 64-bit ELF file asks for no interpreter (`PT_INTERP` among its program headers); `None` where it cannot be read as one.
+fn is_static(file: &[u8]) -> Option<bool> {
+    const PT_INTERP: u64 = 3;
+    let little = match file.get(..6)? {
+        [0x7f, b'E', b'L', b'F', 2, order @ (1 | 2)] => *order == 1,
+        _ => return None,
+    };
+    let number = |at: usize, bytes: usize| {
+        let field = file.get(at..at.checked_add(bytes)?)?;
+        let add = |sum: u64, byte: &u8| sum << 8 | u64::from(*byte);
+        Some(if little {
+            field.iter().rev().fold(0, add)
+        } else {
+            field.iter().fold(0, add)
+        })
+    };
+    let first = usize::try_from(number(0x20, 8)?).ok()?;
+    let size = usize::try_from(number(0x36, 2)?).ok()?;
+    let count = usize::try_from(number(0x38, 2)?).ok()?;
+    for index in 0..count {
+        if number(first.checked_add(index * size)?, 4)? == PT_INTERP {
+            return Some(false);
+        }
+    }
+    Some(true)
+}
+
+/// Where the file is kept that tasks without a network see as `/etc/hosts`.
+fn hosts_file() -> Finding {
+    let base = if nix::unistd::geteuid().is_root() {
+        Some(PathBuf::from("/run"))
+    } else {
+        std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from)
+    };
+    let usable = |base: &PathBuf| base.is_absolute() && base.is_dir();
+    match base.filter(usable) {
+        Some(base) => Finding {
+            what: "hosts file",
+            good: true,
+            detail: Path::new(&base)
+                .join("acode-rt/hosts")
+                .display()
+                .to_string(),
+        },
+        None => Finding {
+            what: "hosts file",
+            good: false,
+            detail:
+                "XDG_RUNTIME_DIR names no directory: tasks take a little longer on Docker up to 26"
+                    .into(),
+        },
+    }
+}
+
+/// What the containers of this process say of their owner.
+fn owner_identity() -> Finding {
+    let current = owner::current();
+    let seen = owner::look(current.as_ref(), current.as_ref()) == owner::OwnerState::Alive;
+    let detail = match (&current, seen) {
+        (Some(me), true) => format!(
+            "boot {}, PID namespace {}, time namespace {}",
+            me.boot, me.pid_namespace, me.time_namespace
+        ),
+        (Some(_), false) => "/proc is not that of our PID namespace: of an owner whose pid is in use it cannot be told whether it lives".into(),
+        (None, _) => "/proc does not say who we are: our containers stay to their deadline if we are killed".into(),
+    };
+    Finding {
+        what: "ownership",
+        good: seen,
+        detail,
+    }
+}
+
+fn show_findings(global: &Global, findings: &[Finding]) -> Result<()> {
+    if global.json {
+        return render::print_json(&findings);
+    }
+    let row = |finding: &Finding| {
+        let mark = if finding.good { "ok" } else { "weak" };
+        vec![finding.what.into(), mark.into(), finding.detail.clone()]
+    };
+    let rows: Vec<Vec<String>> = findings.iter().map(row).collect();
+    render::print(&render::table(&["WHAT", "STATE", "DETAIL"], &rows))
+}
+
+fn show_leaks(global: &Global, holdings: &[Holding]) -> Result<i32> {
+    let with = |standing| -> Vec<&Holding> {
+        let has = |holding: &&Holding| holding.standing == standing;
+        holdings.iter().filter(has).collect()
+    };
+    let (leaks, untold) = (with(Standing::Leaked), with(Standing::Untold));
+    let owned = holdings.len() - leaks.len() - untold.len();
+    let status = i32::from(!leaks.is_empty());
+    if global.json {
+        let ledger = serde_json::json!({ "leaks": leaks, "untold": untold, "owned": owned });
+        render::print_json(&ledger)?;
+        return Ok(status);
+    }
+    for (title, holdings) in [("leaked", &leaks), ("cannot be told", &untold)] {
+        if !holdings.is_empty() {
+            render::print(&format!("{title}:\n{}\n", table(holdings)))?;
+        }
+    }
+    let (leaked, untold) = (leaks.len(), untold.len());
+    render::print(&format!(
+        "leaked: {leaked}, cannot be told: {untold}, owned: {owned}\n"
+    ))?;
+    Ok(status)
+}
+
+fn table(holdings: &[&Holding]) -> String {
+    let row = |holding: &&Holding| {
+        let kind = match holding.kind {
+            Kind::Container => "container",
+            Kind::Volume => "volume",
+            Kind::Network => "network",
+        };
+        vec![
+            kind.into(),
+            holding.name.clone(),
+            holding.session.clone(),
+            holding.owner_pid.map_or("-".into(), |pid| pid.to_string()),
+            holding.reason.into(),
+        ]
+    };
+    let rows: Vec<Vec<String>> = holdings.iter().map(row).collect();
+    render::table(&["KIND", "NAME", "SESSION", "OWNER", "REASON"], &rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_static;
+
+    /// A 64-bit ELF header and one program header of this type.
+    fn elf(order: u8, kind: u8) -> Vec<u8> {
+        let mut file = vec![0; 64 + 56];
+        file[..6].copy_from_slice(&[0x7f, b'E', b'L', b'F', 2, order]);
+        let low = |at: usize, bytes: usize| if order == 1 { at } else { at + bytes - 1 };
+        file[low(0x20, 8)] = 64;
+        file[low(0x36, 2)] = 56;
+        file[low(0x38, 2)] = 1;
+        file[low(64, 4)] = kind;
+        file
+    }
+
+    #[test]
+    fn a_program_that_names_an_interpreter_is_dynamic() {
+        for order in [1, 2] {
+            assert_eq!(is_static(&elf(order, 1)), Some(true));
+            assert_eq!(is_static(&elf(order, 3)), Some(false));
+            assert_eq!(is_static(&elf(order, 3)[..64]), None, "cut");
+        }
+        assert_eq!(is_static(b""), None);
+        assert_eq!(is_static(b"#!/bin/sh\n"), None);
+        assert_eq!(is_static(&elf(3, 1)), None, "no byte order");
+    }
+}

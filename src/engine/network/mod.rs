@@ -1,0 +1,3 @@
+//! Calls about networks.
+
+mod list;

@@ -1,0 +1,3 @@
+//! Calls about volumes.
+
+mod list;

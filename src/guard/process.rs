@@ -1,0 +1,120 @@
+//! The guard's own process: out of reach of what ends its client, it waits for that, and then removes.
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::thread::JoinHandle;
+
+use nix::sys::signal::{SigSet, Signal};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{Pid, PidfdFlags, getppid, pidfd_open};
+
+use super::book::{Book, Held};
+use super::remove::remove_all;
+
+/// Said when the client may rely on us.
+pub(super) const READY_BYTE: u8 = b'!';
+
+/// `__guard PID SOCKET`.
+pub(crate) fn run(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let client = arguments
+        .next()
+        .and_then(|pid| pid.to_str()?.parse().ok())
+        .and_then(Pid::from_raw);
+    let (Some(client), Some(socket)) = (client, arguments.next()) else {
+        return ExitCode::from(125);
+    };
+    match stand_guard(client, &PathBuf::from(socket)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::from(125),
+    }
+}
+
+fn stand_guard(client: Pid, socket: &Path) -> io::Result<()> {
+    // A session of its own: neither the terminal's keys nor its end reach it.
+    rustix::process::setsid()?;
+    let mut ignored = SigSet::empty();
+    for signal in [
+        Signal::SIGINT,
+        Signal::SIGTERM,
+        Signal::SIGHUP,
+        Signal::SIGQUIT,
+    ] {
+        ignored.add(signal);
+    }
+    ignored.thread_block()?;
+    close_inherited();
+    // Fails where the client has died already, or where it is not the parent, whose id may be another process's by now.
+    let death = pidfd_open(client, PidfdFlags::empty())
+        .ok()
+        .filter(|_| getppid() == Some(client));
+    let stdin = io::stdin();
+    rustix::io::ioctl_fionbio(&stdin, true)?;
+    io::stdout().write_all(&[READY_BYTE])?;
+    io::stdout().flush()?;
+    let mut removing: Vec<JoinHandle<()>> = Vec::new();
+    let mut remove = |held: Vec<Held>| {
+        if !held.is_empty() {
+            let socket = socket.to_owned();
+            removing.push(std::thread::spawn(move || remove_all(&socket, held)));
+        }
+    };
+    let mut book = Book::default();
+    let mut client_lives = death.is_some();
+    loop {
+        // Looked at before the pipe, so that whatever a dead client wrote has been written.
+        let is_last = !client_lives;
+        let open = read_all(&mut book, &mut remove)?;
+        if is_last || !open {
+            break;
+        }
+        client_lives = wait(death.as_ref())?;
+    }
+    remove(book.close());
+    for thread in removing {
+        let _ = thread.join();
+    }
+    Ok(())
+}
+
+/// Waits for news; `false` when the client has died.
+fn wait(death: Option<&OwnedFd>) -> io::Result<bool> {
+    let stdin = io::stdin();
+    let mut fds = vec![PollFd::from_borrowed_fd(stdin.as_fd(), PollFlags::IN)];
+    fds.extend(death.map(|death| PollFd::from_borrowed_fd(death.as_fd(), PollFlags::IN)));
+    match poll(&mut fds, None) {
+        Ok(_) => Ok(fds.get(1).is_none_or(|death| death.revents().is_empty())),
+        Err(rustix::io::Errno::INTR) => Ok(true),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Reads what there is; `false` at the pipe's end.
+fn read_all(book: &mut Book, remove: &mut impl FnMut(Vec<Held>)) -> io::Result<bool> {
+    let mut buffer = [0; 4096];
+    loop {
+        match rustix::io::read(io::stdin(), &mut buffer) {
+            Ok(0) => return Ok(false),
+            Ok(count) => remove(book.read(&buffer[..count])),
+            Err(rustix::io::Errno::AGAIN) => return Ok(true),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Whoever reads a pipe that our client had open would wait for us too.
+fn close_inherited() {
+    let Ok(open) = std::fs::read_dir("/proc/self/fd") else {
+        return;
+    };
+    let numbers: Vec<i32> = open
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|number| *number > 2)
+        .collect();
+    for number in numbers {
+        let _ = nix::unistd::close(number);
+    }
+}

@@ -1,0 +1,478 @@
+//! The loop of process 1: orders, signals, children, input and records, in turn, until the task has ended and all of it is told.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStringExt;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::DumpableBehavior;
+
+use super::output::Output;
+use super::spawn::{Spawned, Streams, spawn};
+use super::task_input::TaskInput;
+use super::terminal::Terminal;
+use crate::protocol::order::{Hello, Order, Orders};
+use crate::protocol::record::{Cause, End, How, Record};
+
+/// So much of a command and its environment is taken at most; the kernel takes less.
+const MAX_COMMAND: usize = 8 << 20;
+/// What is killed and does not die for so long (it may belong to another user) dies with us.
+const REAP_PATIENCE: Duration = Duration::from_secs(2);
+/// Between two KILLs while something is left.
+const KILL_AGAIN: Duration = Duration::from_millis(10);
+/// After the deadline nobody is waited for longer than this to take the last output.
+const TELL_AFTER_DEADLINE: Duration = Duration::from_secs(10);
+/// Signals that somebody outside may want the task to have.
+const FORWARDED: [Signal; 6] = [
+    Signal::SIGHUP,
+    Signal::SIGINT,
+    Signal::SIGQUIT,
+    Signal::SIGTERM,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+];
+
+/// Runs until everything is over, and returns the exit code.
+pub(super) fn supervise() -> io::Result<u8> {
+    let mut supervisor = Supervisor::new()?;
+    loop {
+        supervisor.wait()?;
+        supervisor.reap();
+        if let Some(code) = supervisor.conclude(Instant::now()) {
+            return Ok(code);
+        }
+    }
+}
+
+/// Adds what there is to wait for, and says where it stands.
+fn add<'a>(fds: &mut Vec<PollFd<'a>>, fd: Option<PollFd<'a>>) -> Option<usize> {
+    fds.push(fd?);
+    Some(fds.len() - 1)
+}
+
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
+struct Supervisor {
+    signals: SignalFd,
+    orders: Orders,
+    /// Our standard input has not ended: somebody listens.
+    client_lives: bool,
+    hello: Option<Hello>,
+    command: Vec<OsString>,
+    variables: Vec<(OsString, OsString)>,
+    command_bytes: usize,
+    main: Option<Pid>,
+    /// Where the second stage says that it failed.
+    failure: Option<File>,
+    input: TaskInput,
+    terminal: Option<Terminal>,
+    stdout: Output,
+    stderr: Output,
+    deadline: Option<Instant>,
+    how: Option<How>,
+    cause: Cause,
+    /// A signal from outside was passed on.
+    from_outside: bool,
+    /// Since when everything is being killed.
+    ending_since: Option<Instant>,
+    nobody_left: bool,
+    told: bool,
+    done: bool,
+}
+
+impl Supervisor {
+    fn new() -> io::Result<Self> {
+        // Both need our own /proc/self/fd, which the next step closes to ourselves too.
+        let stdout = Output::open(io::stdout().as_fd(), 1)?;
+        let stderr = Output::open(io::stderr().as_fd(), 2)?;
+        // No process of the task can read or trace us from here on, and nothing has been read yet.
+        rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+        let all = SigSet::all();
+        all.thread_block()?;
+        let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
+        Ok(Self {
+            signals: SignalFd::with_flags(&all, flags)?,
+            orders: Orders::default(),
+            client_lives: true,
+            hello: None,
+            command: Vec::new(),
+            variables: Vec::new(),
+            command_bytes: 0,
+            main: None,
+            failure: None,
+            input: TaskInput::default(),
+            terminal: None,
+            stdout,
+            stderr,
+            deadline: None,
+            how: None,
+            cause: Cause::Itself,
+            from_outside: false,
+            ending_since: None,
+            nobody_left: false,
+            told: false,
+            done: false,
+        })
+    }
+
+    /// Waits until something happens, and deals with it.
+    fn wait(&mut self) -> io::Result<()> {
+        let stdin = io::stdin();
+        let mut fds = vec![PollFd::from_borrowed_fd(
+            self.signals.as_fd(),
+            PollFlags::IN,
+        )];
+        let readable = |fd| PollFd::from_borrowed_fd(fd, PollFlags::IN);
+        let client = add(&mut fds, self.client_lives.then(|| readable(stdin.as_fd())));
+        let failure = add(
+            &mut fds,
+            self.failure.as_ref().map(|file| readable(file.as_fd())),
+        );
+        let input = add(&mut fds, self.input.poll_fd());
+        let stdout = add(&mut fds, self.stdout.poll_fd());
+        let stderr = add(&mut fds, self.stderr.poll_fd());
+        // One piece at a time: what nobody takes holds the task up, not us.
+        let terminal = self.terminal.as_ref().filter(|_| self.stdout.is_empty());
+        let terminal = add(&mut fds, terminal.map(Terminal::poll_fd));
+        match poll(&mut fds, self.timeout().as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let ready: Vec<PollFlags> = fds.iter().map(PollFd::revents).collect();
+        let is_ready = |index: Option<usize>| index.is_some_and(|index| !ready[index].is_empty());
+        if is_ready(failure) {
+            self.read_failure();
+        }
+        if is_ready(Some(0)) {
+            self.read_signals();
+        }
+        if is_ready(client) {
+            self.read_orders();
+        }
+        if is_ready(input) {
+            self.feed();
+        }
+        if input.is_some_and(|index| ready[index].intersects(PollFlags::ERR))
+            && self.input.is_idle()
+        {
+            self.input.close();
+            self.tell(Record::InputClosed);
+        }
+        if is_ready(stdout) {
+            self.stdout.write_one();
+        }
+        if is_ready(stderr) {
+            self.stderr.write_one();
+        }
+        if is_ready(terminal) {
+            self.read_terminal();
+        }
+        Ok(())
+    }
+
+    /// How long nothing may happen.
+    fn timeout(&self) -> Option<Timespec> {
+        let now = Instant::now();
+        let wait = if self.ending_since.is_some() && !self.told {
+            KILL_AGAIN
+        } else {
+            let alarm = self.deadline.map(|deadline| match self.ending_since {
+                None => deadline,
+                Some(_) => deadline + TELL_AFTER_DEADLINE,
+            });
+            alarm?.saturating_duration_since(now)
+        };
+        // An alarm that cannot be expressed is one that never rings.
+        Timespec::try_from(wait).ok()
+    }
+
+    fn read_orders(&mut self) {
+        let mut buffer = vec![0; 64 * 1024];
+        let count = match rustix::io::read(io::stdin(), &mut buffer) {
+            Ok(count) => count,
+            Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => return,
+            Err(_) => 0,
+        };
+        if count == 0 {
+            self.client_lives = false;
+            return;
+        }
+        let mut rest = &buffer[..count];
+        while !rest.is_empty() {
+            match self.orders.decode(rest) {
+                Ok((taken, order)) => {
+                    rest = &rest[taken..];
+                    if let Some(order) = order {
+                        self.obey(order);
+                    }
+                }
+                Err(error) => return self.distrust(&error.to_string()),
+            }
+        }
+    }
+
+    /// A client that does not keep to the protocol is none.
+    fn distrust(&mut self, why: &str) {
+        self.stderr
+            .push(format!("acode-rt: process 1 of the container: {why}\n").as_bytes());
+        self.stderr.write_one();
+        self.client_lives = false;
+    }
+
+    fn obey(&mut self, order: Order) {
+        match order {
+            Order::Hello(hello) if self.hello.is_none() => self.hello = Some(hello),
+            Order::Argument(argument) if self.main.is_none() => {
+                self.command_bytes += argument.len() + 1;
+                self.command.push(OsString::from_vec(argument));
+            }
+            Order::Variable(mut variable) if self.main.is_none() => {
+                self.command_bytes += variable.len() + 1;
+                let Some(at) = variable.iter().position(|byte| *byte == b'=') else {
+                    return self.distrust("a variable has no value");
+                };
+                let value = variable.split_off(at + 1);
+                variable.truncate(at);
+                self.variables
+                    .push((OsString::from_vec(variable), OsString::from_vec(value)));
+            }
+            Order::Start if self.main.is_none() && self.hello.is_some() => self.start(),
+            Order::Input(data) => {
+                if self.input.push(&data).is_err() {
+                    return self.distrust("the client sent more input than it may");
+                }
+                self.feed();
+            }
+            Order::InputEnd => {
+                self.input.end();
+                if let Some(terminal) = &mut self.terminal {
+                    terminal.end_input();
+                }
+            }
+            Order::Signal(number) => {
+                if let Ok(signal) = Signal::try_from(i32::from(number)) {
+                    self.signal(signal);
+                }
+            }
+            Order::Kill => self.end(Cause::Order),
+            Order::Resize(size) => {
+                if let Some(terminal) = &self.terminal {
+                    terminal.resize(size);
+                }
+            }
+            Order::Done => self.done = true,
+            Order::Hello(_) | Order::Argument(_) | Order::Variable(_) | Order::Start => {
+                return self.distrust("an order came out of turn");
+            }
+        }
+        if self.command_bytes > MAX_COMMAND {
+            self.distrust("the command is too long");
+        }
+    }
+
+    fn start(&mut self) {
+        let Some(hello) = self.hello.clone() else {
+            return;
+        };
+        self.deadline = hello
+            .deadline_ms
+            .and_then(|ms| Instant::now().checked_add(Duration::from_millis(ms)));
+        let spawned = self
+            .streams(&hello)
+            .and_then(|streams| spawn(&self.command, &self.variables, streams));
+        match spawned {
+            Ok(Spawned { pid, failure }) => {
+                self.main = Some(Pid::from_raw(pid));
+                self.failure = Some(failure);
+            }
+            Err(error) => {
+                self.how = Some(How::Failed(error.raw_os_error().unwrap_or(0)));
+                self.end(Cause::Itself);
+            }
+        }
+    }
+
+    fn streams(&mut self, hello: &Hello) -> io::Result<Streams> {
+        if let Some(size) = hello.terminal {
+            let (terminal, theirs) = Terminal::open(size)?;
+            self.input = TaskInput::to(terminal.input()?.into());
+            self.terminal = Some(terminal);
+            let outputs = (theirs.try_clone()?.into(), theirs.try_clone()?.into());
+            return Ok(Streams {
+                input: theirs.into(),
+                terminal: Some(outputs),
+            });
+        }
+        let input = if hello.interactive {
+            let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+            rustix::io::ioctl_fionbio(&write, true)?;
+            self.input = TaskInput::to(write);
+            Stdio::from(read)
+        } else {
+            Stdio::null()
+        };
+        Ok(Streams {
+            input,
+            terminal: None,
+        })
+    }
+
+    /// The second stage became the command, or says why not.
+    fn read_failure(&mut self) {
+        let mut errno = [0; 4];
+        if let Some(mut failure) = self.failure.take()
+            && failure.read_exact(&mut errno).is_ok()
+        {
+            self.how = Some(How::Failed(i32::from_be_bytes(errno)));
+        }
+    }
+
+    fn feed(&mut self) {
+        if !self.input.pass_on() {
+            self.tell(Record::InputClosed);
+        }
+        if let Some(bytes) = self.input.credit() {
+            self.tell(Record::Credit(bytes));
+        }
+    }
+
+    fn tell(&mut self, record: Record) {
+        if let Some(hello) = &self.hello {
+            self.stderr.push(&record.to_bytes(&hello.nonce));
+            self.stderr.write_one();
+        }
+    }
+
+    fn read_signals(&mut self) {
+        while let Ok(Some(info)) = self.signals.read_signal() {
+            // From inside a sender has a process id; from outside it has none that could be shown here.
+            let from_outside = info.ssi_pid == 0 || std::process::id() != 1;
+            let signal = i32::try_from(info.ssi_signo)
+                .ok()
+                .and_then(|number| Signal::try_from(number).ok());
+            if let Some(signal) = signal.filter(|signal| from_outside && FORWARDED.contains(signal))
+            {
+                self.from_outside = true;
+                self.signal(signal);
+            }
+        }
+    }
+
+    /// Passes a signal on to the main process, which has not been waited for, so that its id is its own.
+    fn signal(&mut self, signal: Signal) {
+        match self.main {
+            Some(main) if self.how.is_none() => drop(kill(main, signal)),
+            Some(_) => {}
+            None => self.end(Cause::Order),
+        }
+    }
+
+    fn read_terminal(&mut self) {
+        match self.terminal.as_mut().and_then(Terminal::read) {
+            Some(output) => {
+                self.stdout.push(&output);
+                self.stdout.write_one();
+            }
+            None => self.terminal = None,
+        }
+    }
+
+    /// Takes note of every child that has ended.
+    fn reap(&mut self) {
+        loop {
+            let status = match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+                Ok(WaitStatus::StillAlive) | Err(Errno::EINTR) => return,
+                Ok(status) => status,
+                Err(_) => {
+                    self.nobody_left = true;
+                    return;
+                }
+            };
+            let (pid, how) = match status {
+                WaitStatus::Exited(pid, code) => (pid, How::Exited(code.to_le_bytes()[0])),
+                WaitStatus::Signaled(pid, signal, _) => {
+                    (pid, How::Signaled((signal as i32).to_le_bytes()[0]))
+                }
+                _ => continue,
+            };
+            if Some(pid) == self.main {
+                // It may have ended because it could not become the command; that was written before.
+                self.read_failure();
+                self.how.get_or_insert(how);
+                self.end(if self.from_outside {
+                    Cause::Outside
+                } else {
+                    Cause::Itself
+                });
+            }
+        }
+    }
+
+    /// Kills everything in the container; the first cause stands.
+    fn end(&mut self, cause: Cause) {
+        if self.ending_since.is_none() {
+            self.ending_since = Some(Instant::now());
+            self.cause = cause;
+            self.input.close();
+            if let Some(terminal) = &mut self.terminal {
+                terminal.let_go();
+            }
+            self.kill_everything();
+        }
+    }
+
+    /// As process 1, all that there is; otherwise, in tests, the task's process group.
+    fn kill_everything(&self) {
+        let target = match (std::process::id(), self.main) {
+            (1, _) => Pid::from_raw(-1),
+            (_, Some(main)) => Pid::from_raw(-main.as_raw()),
+            (_, None) => return,
+        };
+        let _ = kill(target, Signal::SIGKILL);
+    }
+
+    /// What follows from what is known; the exit code at the very end.
+    fn conclude(&mut self, now: Instant) -> Option<u8> {
+        if !self.client_lives {
+            self.end(Cause::Itself);
+        } else if self.deadline.is_some_and(|deadline| now >= deadline) {
+            self.end(Cause::Deadline);
+        }
+        let since = self.ending_since?;
+        let over = self.nobody_left || now >= since + REAP_PATIENCE;
+        if !over {
+            self.kill_everything();
+            return None;
+        }
+        let how = self.how.unwrap_or(How::Signaled(Signal::SIGKILL as u8));
+        if !self.client_lives {
+            return Some(how.exit_code());
+        }
+        if self.terminal.is_some() {
+            return self.is_late(now).then(|| how.exit_code());
+        }
+        if !self.told {
+            self.told = true;
+            let cause = self.cause;
+            self.tell(Record::End(End { how, cause }));
+            if let Some(hello) = &self.hello {
+                self.stdout.push(&Record::OutputEnd.to_bytes(&hello.nonce));
+                self.stdout.write_one();
+            }
+        }
+        (self.done || self.is_late(now)).then(|| how.exit_code())
+    }
+
+    fn is_late(&self, now: Instant) -> bool {
+        self.deadline
+            .is_some_and(|deadline| now >= deadline + TELL_AFTER_DEADLINE)
+    }
+}

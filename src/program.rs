@@ -1,0 +1,192 @@
+//! The program that stands as process 1 in tasks and as their client's guard: `acode-rt` itself, or any other that begins with
+//! [`serve_helper`].
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use crate::error::{Code, Error, Kind, Result};
+use crate::{guard, init};
+
+/// As the first thing in `main`: where this process was started as process 1 of a task or as a guard, does that until it is over and
+/// returns what `main` is to return. `None` in every other case, at once.
+///
+/// ```
+/// fn main() -> std::process::ExitCode {
+///     if let Some(code) = acode_rt::serve_helper() {
+///         return code;
+///     }
+///     // What the program is for.
+///     std::process::ExitCode::SUCCESS
+/// }
+/// ```
+pub fn serve_helper() -> Option<ExitCode> {
+    let mut arguments = std::env::args_os().skip(1);
+    let word: OsString = arguments.next()?;
+    match word.to_str()? {
+        init::INIT => Some(init::run()),
+        init::SPAWN => Some(init::become_command(arguments)),
+        guard::GUARD => Some(guard::run(arguments)),
+        _ => None,
+    }
+}
+
+/// A program that begins with [`serve_helper`].
+#[derive(Debug, Clone)]
+pub struct Program {
+    /// How it is started here.
+    command: PathBuf,
+    /// Where an engine finds it, or why it cannot stand as process 1.
+    init: std::result::Result<PathBuf, &'static str>,
+}
+
+impl Program {
+    /// This very program.
+    pub fn this() -> Self {
+        let running = Path::new("/proc/self/exe");
+        let init = fs::read_link(running)
+            .map_err(|_| "where this program's file is cannot be told")
+            .and_then(|path| {
+                if is_same_file(&path, running) {
+                    fit_for_init(&path).map(|()| path)
+                } else {
+                    Err("this program's file was replaced or removed since it began")
+                }
+            });
+        Self {
+            command: running.to_owned(),
+            init,
+        }
+    }
+
+    /// The program at `path`, such as an installed `acode-rt`.
+    ///
+    /// # Errors
+    /// `ACODE-CTN-015` when there is no file at this absolute path.
+    pub fn at(path: impl Into<PathBuf>) -> Result<Self> {
+        let path = path.into();
+        if !path.is_absolute() || !path.is_file() {
+            return Err(Error::new(
+                Code::Configuration,
+                Kind::Invalid,
+                "program",
+                "there is no such file; give the absolute path of a program",
+            )
+            .on(path.display().to_string()));
+        }
+        Ok(Self {
+            init: fit_for_init(&path).map(|()| path.clone()),
+            command: path,
+        })
+    }
+
+    /// Where it is, for tasks to have it as process 1.
+    ///
+    /// # Errors
+    /// Why it cannot be that: it is not linked statically, not everybody may execute it, or its file is not there any more.
+    pub fn init(&self) -> std::result::Result<&Path, &'static str> {
+        self.init.as_deref().map_err(|why| *why)
+    }
+
+    pub(crate) fn command(&self) -> &Path {
+        &self.command
+    }
+}
+
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    match (fs::metadata(one), fs::metadata(other)) {
+        (Ok(one), Ok(other)) => (one.dev(), one.ino()) == (other.dev(), other.ino()),
+        _ => false,
+    }
+}
+
+fn fit_for_init(path: &Path) -> std::result::Result<(), &'static str> {
+    const EVERYBODY: u32 = 0o005;
+    if path.to_str().is_none() {
+        return Err("its path is not text");
+    }
+    let mode = fs::metadata(path)
+        .map_err(|_| "it cannot be looked at")?
+        .mode();
+    if mode & EVERYBODY != EVERYBODY {
+        return Err("not everybody may read and execute it");
+    }
+    let mut head = [0; 4096];
+    let count = File::open(path)
+        .and_then(|mut file| file.read(&mut head))
+        .map_err(|_| "it cannot be read")?;
+    match needs_an_interpreter(&head[..count]) {
+        Some(false) => Ok(()),
+        Some(true) => {
+            Err("it is linked dynamically, which needs files that a task's image may not have")
+        }
+        None => Err("it is no 64-bit program for this machine"),
+    }
+}
+
+/// Whether an ELF file names a dynamic loader; `None` for what is not little-endian ELF64.
+fn needs_an_interpreter(file: &[u8]) -> Option<bool> {
+    const INTERPRETER: u32 = 3;
+    let number = |at: usize, bytes: usize| -> Option<u64> {
+        let field = file.get(at..at.checked_add(bytes)?)?;
+        Some(
+            field
+                .iter()
+                .rev()
+                .fold(0, |value, byte| value << 8 | u64::from(*byte)),
+        )
+    };
+    if !file.starts_with(b"\x7fELF\x02\x01") {
+        return None;
+    }
+    let table = usize::try_from(number(0x20, 8)?).ok()?;
+    let (size, count) = (number(0x36, 2)?, number(0x38, 2)?);
+    for index in 0..count {
+        let at = table.checked_add(usize::try_from(index * size).ok()?)?;
+        if number(at, 4)? == u64::from(INTERPRETER) {
+            return Some(true);
+        }
+    }
+    Some(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A header with program headers of these types.
+    fn elf(types: &[u32]) -> Vec<u8> {
+        let mut file = vec![0; 64];
+        file[..6].copy_from_slice(b"\x7fELF\x02\x01");
+        file[0x20] = 64;
+        file[0x36] = 56;
+        file[0x38] = u8::try_from(types.len()).unwrap();
+        for kind in types {
+            let mut header = vec![0; 56];
+            header[..4].copy_from_slice(&kind.to_le_bytes());
+            file.extend(header);
+        }
+        file
+    }
+
+    #[test]
+    fn a_program_with_a_loader_is_dynamic() {
+        assert_eq!(needs_an_interpreter(&elf(&[1, 3, 2])), Some(true));
+        assert_eq!(needs_an_interpreter(&elf(&[1, 2])), Some(false));
+        assert_eq!(needs_an_interpreter(&elf(&[1, 2])[..100]), None);
+        assert_eq!(needs_an_interpreter(b"#!/bin/sh\n"), None);
+        let mut far = elf(&[1]);
+        far[0x20..0x28].fill(0xff);
+        assert_eq!(needs_an_interpreter(&far), None);
+    }
+
+    #[test]
+    fn what_is_no_program_is_refused_before_it_is_needed() {
+        assert!(Program::at("relative").is_err());
+        assert!(Program::at("/no/such/program").is_err());
+        assert!(Program::at("/etc/passwd").unwrap().init().is_err());
+    }
+}

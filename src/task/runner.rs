@@ -1,0 +1,143 @@
+//! What runs tasks: an engine, and the helpers that stand beside them.
+
+use std::path::Path;
+use std::sync::Once;
+
+use tokio::sync::watch;
+
+use super::outcome::Cancel;
+use super::plan::Plan;
+use super::receipt::Receipt;
+use super::run::{Canceller, TaskIo, run_planned};
+use super::spec::TaskSpec;
+use crate::engine::{Engine, Host};
+use crate::error::{Code, Error, Kind, Result};
+use crate::guard::Guard;
+use crate::program::Program;
+
+/// Runs tasks on one engine. Cheap to clone; one is enough for a harness.
+///
+/// With a [`Program`] beside it, a task ends within a second of this process's death, whatever killed it, and its container is removed
+/// within two: the program is process 1 of every task, and a guard that outlives us. Without one ([`Runner::new`], [`crate::run`]) the
+/// engine's own init is process 1, a future that is dropped is cleaned up after by a thread, and what a process leaves behind that is
+/// killed stays and runs until the next [`crate::sweep::sweep`].
+///
+/// ```no_run
+/// # async fn example() -> acode_rt::Result<()> {
+/// use acode_rt::engine::Host;
+/// use acode_rt::{Canceller, ImageRef, Program, Runner, TaskIo, TaskSpec};
+/// let runner = Runner::connect(&Host::find(None)?, &Program::at("/usr/local/bin/acode-rt")?).await?;
+/// let spec = TaskSpec::new("a1b2c3d4", "build-001", ImageRef::parse("busybox").unwrap(), ["make"]);
+/// let receipt = runner.run(spec, TaskIo::default(), &Canceller::new()).await?;
+/// # Ok(()) }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Runner {
+    engine: Engine,
+    init: std::result::Result<std::path::PathBuf, &'static str>,
+    pub(super) guard: Guard,
+}
+
+impl Runner {
+    /// Without a program: see [`Runner`] for what that loses.
+    pub fn new(engine: Engine) -> Self {
+        static SAID: Once = Once::new();
+        SAID.call_once(|| {
+            tracing::warn!(
+                "no program stands guard: tasks of a process that is killed run on until the next sweep"
+            );
+        });
+        Self {
+            guard: Guard::thread(engine.socket()),
+            init: Err("no program was given"),
+            engine,
+        }
+    }
+
+    /// Connects to an engine and starts `program` as the guard, at once. To be called once in a process, not for each task.
+    ///
+    /// # Errors
+    /// Those of [`Engine::connect`]; `ACODE-CTN-015` when the program does not stand guard.
+    pub async fn connect(host: &Host, program: &Program) -> Result<Self> {
+        let guard = async {
+            Guard::start(program.command(), host.socket())
+                .await
+                .map_err(|error| no_guard(program.command(), error))
+        };
+        let (engine, guard) = tokio::try_join!(Engine::connect(host), guard)?;
+        Ok(Self {
+            engine,
+            init: program.init().map(Path::to_owned),
+            guard,
+        })
+    }
+
+    /// As [`Runner::connect`], with an engine that is connected already.
+    ///
+    /// # Errors
+    /// `ACODE-CTN-015` when the program does not stand guard.
+    pub async fn with_program(engine: Engine, program: &Program) -> Result<Self> {
+        let guard = Guard::start(program.command(), engine.socket())
+            .await
+            .map_err(|error| no_guard(program.command(), error))?;
+        Ok(Self {
+            engine,
+            init: program.init().map(Path::to_owned),
+            guard,
+        })
+    }
+
+    /// The engine.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Whether a process stands guard, which outlives this one.
+    pub fn is_guarded(&self) -> bool {
+        self.guard.is_process()
+    }
+
+    /// The program that can stand as process 1 of a task, or why there is none.
+    pub(super) fn init(&self) -> std::result::Result<&Path, &'static str> {
+        let path = self.init.as_deref().map_err(|why| *why)?;
+        self.engine.takes_our_files()?;
+        Ok(path)
+    }
+
+    /// Runs one task: create, subscribe, start, stream, end, remove, confirm. Whatever happens after create, the container is removed
+    /// before this returns (but for `keep`), and a removal that fails is in the receipt.
+    ///
+    /// Dropping the future, at any point, ends the task and removes the container, without a runtime: by the guard, or by a thread
+    /// where there is none. Use `canceller` to end a task and learn how it ended.
+    ///
+    /// # Errors
+    /// When the task did not begin: those of [`Plan::new`], `ACODE-CTN-001` and `ACODE-CTN-005` of create, `ACODE-CTN-007` when the
+    /// engine ignored a limit or protection, and `ACODE-CTN-003` when it was cancelled before. A container that does not start is an
+    /// [`Outcome::StartFailed`](super::Outcome::StartFailed).
+    pub async fn run(&self, spec: TaskSpec, io: TaskIo, canceller: &Canceller) -> Result<Receipt> {
+        // Boxed, so that whoever awaits it does not carry its state.
+        Box::pin(run_planned(self, spec, io, canceller)).await
+    }
+
+    /// Checks `spec` as [`Plan::new`] does, for this runner.
+    ///
+    /// # Errors
+    /// Those of [`Plan::new`].
+    pub async fn plan(&self, spec: TaskSpec) -> Result<Plan> {
+        Plan::with(self, spec).await
+    }
+}
+
+fn no_guard(program: &Path, error: std::io::Error) -> Error {
+    Error::new(
+        Code::Configuration,
+        Kind::Io,
+        "guard",
+        "the program does not stand guard; it has to begin with serve_helper, as acode-rt does",
+    )
+    .on(program.display().to_string())
+    .because(error)
+}
+
+/// What cancels a task, as it is waited for.
+pub(super) type Requests = watch::Receiver<Option<Cancel>>;
