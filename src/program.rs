@@ -96,6 +96,20 @@ impl Program {
     }
 }
 
+/// Closes every descriptor but the standard streams. Before anything has been opened: what is there came from whoever started us.
+pub(crate) fn close_inherited() {
+    let Ok(open) = fs::read_dir("/proc/self/fd") else {
+        return;
+    };
+    let numbers: Vec<i32> = open
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|number| *number > 2)
+        .collect();
+    for number in numbers {
+        let _ = nix::unistd::close(number);
+    }
+}
+
 fn is_same_file(one: &Path, other: &Path) -> bool {
     match (fs::metadata(one), fs::metadata(other)) {
         (Ok(one), Ok(other)) => (one.dev(), one.ino()) == (other.dev(), other.ino()),

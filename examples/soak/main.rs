@@ -11,6 +11,7 @@ mod kill_table;
 mod kills;
 mod many;
 mod outside;
+mod owners;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -19,8 +20,8 @@ use std::time::{Duration, Instant};
 use outside::{Ledger, Soak};
 
 const USAGE: &str =
-    "usage: soak [--host unix:///PATH] [--program PATH] kills|faults|many|all [--quick]";
-const PARTS: [&str; 3] = ["kills", "faults", "many"];
+    "usage: soak [--host unix:///PATH] [--program PATH] kills|faults|owners|many|all [--quick]";
+const PARTS: [&str; 4] = ["kills", "faults", "owners", "many"];
 
 /// A guard stays for a minute to be sure that nothing turns up late.
 const GUARDS_LEAVE: Duration = Duration::from_secs(100);
@@ -114,6 +115,21 @@ fn main() -> ExitCode {
     }
 }
 
+/// Sweeps among living owners, of the program that was built beside this one.
+fn owners(options: &Options) -> Report {
+    let (owners, sweeps, rounds) = if options.quick {
+        (10, 4, 2)
+    } else {
+        (50, 20, 10)
+    };
+    let mut report = Report::default();
+    match owners::run(&options.host, owners, sweeps, rounds) {
+        Ok(figures) => report.figure("owners and sweeps", figures),
+        Err(error) => report.broken.push(error),
+    }
+    report
+}
+
 fn run(options: &Options) -> Result<bool, String> {
     let before = Ledger::take(&options.host, &options.program)?;
     let soak = Soak::new(&options.host, &options.program, options.quick)?;
@@ -127,6 +143,7 @@ fn run(options: &Options) -> Result<bool, String> {
         let report = match part {
             "kills" => kills::run(&soak),
             "faults" => Ok(faults::run(&soak)),
+            "owners" => Ok(owners(options)),
             _ => many::run(&soak),
         }?;
         report.print(part, begun.elapsed());

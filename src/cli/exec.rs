@@ -172,15 +172,19 @@ fn show_plan(global: &Global, plan: &Plan) -> Result<()> {
             "image": plan.image(),
             "limits": plan.limits(),
             "warnings": plan.warnings(),
+            "command": plan.command()?,
+            "environment": plan.environment()?,
+            "init": { "ours": plan.engine_init().is_none(), "because": plan.engine_init() },
             "create": plan.create_body(),
         }));
     }
     let body = serde_json::to_string_pretty(plan.create_body()).unwrap_or_default();
     render::print(&format!(
-        "would create {} from {} ({})\n{body}\n",
+        "would create {} from {} ({})\n{body}\nto run {}\n",
         plan.name(),
         plan.image().reference,
-        plan.image().id
+        plan.image().id,
+        serde_json::json!(plan.command()?)
     ))
 }
 

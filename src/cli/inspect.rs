@@ -36,7 +36,9 @@ impl Inspect {
             "exit_code": found.inspect.state.exit_code.filter(|_| found.inspect.state.has_ended()),
             "oom_killed": found.inspect.state.oom_killed,
             "image": found.inspect.image,
-            "command": found.inspect.config.cmd,
+            // Told to our process 1 alone.
+            "command": host.init.then_some(&found.inspect.config.cmd),
+            "init": if host.init { "engine" } else { "acode-rt" },
             "user": found.inspect.config.user,
             "network": host.network_mode,
             "memory": show_size(positive(host.memory)),

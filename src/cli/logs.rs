@@ -53,9 +53,12 @@ impl Logs {
     pub(crate) async fn run(self, global: &Global) -> Result<i32> {
         let engine = global.engine().await?;
         let found = target::find(&engine, &self.name).await?;
+        // Process 1 ends the log with a word on each stream, which the engine counts as lines.
+        let ended = found.inspect.state.has_ended() && !found.inspect.host_config.init;
+        let last_words = if ended { 2 } else { 0 };
         let options = LogsOptions {
             follow: self.follow,
-            tail: self.tail,
+            tail: self.tail.map(|lines| lines.saturating_add(last_words)),
             since: self.since.map(|since| match since {
                 Since::Ago(seconds) => engine.now().saturating_sub(seconds),
                 Since::At(seconds) => seconds,

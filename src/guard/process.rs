@@ -13,6 +13,7 @@ use rustix::process::{Pid, PidfdFlags, getppid, pidfd_open};
 
 use super::book::{Book, Held};
 use super::remove::remove_all;
+use crate::program::close_inherited;
 
 /// Said when the client may rely on us.
 pub(super) const READY_BYTE: u8 = b'!';
@@ -45,6 +46,7 @@ fn stand_guard(client: Pid, socket: &Path) -> io::Result<()> {
         ignored.add(signal);
     }
     ignored.thread_block()?;
+    // Whoever reads a pipe that our client had open would wait for us too.
     close_inherited();
     // Fails where the client has died already, or where it is not the parent, whose id may be another process's by now.
     let death = pidfd_open(client, PidfdFlags::empty())
@@ -102,19 +104,5 @@ fn read_all(book: &mut Book, remove: &mut impl FnMut(Vec<Held>)) -> io::Result<b
             Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
-    }
-}
-
-/// Whoever reads a pipe that our client had open would wait for us too.
-fn close_inherited() {
-    let Ok(open) = std::fs::read_dir("/proc/self/fd") else {
-        return;
-    };
-    let numbers: Vec<i32> = open
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .filter(|number| *number > 2)
-        .collect();
-    for number in numbers {
-        let _ = nix::unistd::close(number);
     }
 }

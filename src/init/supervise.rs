@@ -20,6 +20,7 @@ use super::output::Output;
 use super::spawn::{Spawned, Streams, spawn};
 use super::task_input::TaskInput;
 use super::terminal::Terminal;
+use crate::program::close_inherited;
 use crate::protocol::order::{Hello, Order, Orders};
 use crate::protocol::record::{Cause, End, How, Record};
 
@@ -90,6 +91,8 @@ struct Supervisor {
 
 impl Supervisor {
     fn new() -> io::Result<Self> {
+        // The task would get what the engine's runtime may have left open.
+        close_inherited();
         // Both need our own /proc/self/fd, which the next step closes to ourselves too.
         let stdout = Output::open(io::stdout().as_fd(), 1)?;
         let stderr = Output::open(io::stderr().as_fd(), 2)?;

@@ -42,6 +42,13 @@ pub struct Plan {
     image_config: ImageConfig,
 }
 
+/// What our own process 1 is sent first.
+pub(super) struct FirstOrders {
+    /// What is to be executed.
+    pub(super) program: String,
+    pub(super) orders: Vec<u8>,
+}
+
 impl Plan {
     /// Checks `spec`, looks at the image, and fixes name, labels and request. Nothing is created, so dropping the future is
     /// harmless.
@@ -125,7 +132,28 @@ impl Plan {
         &self.operation
     }
 
-    /// What would be sent to create it.
+    /// What is executed: entrypoint and command.
+    ///
+    /// # Errors
+    /// None for a plan that was made.
+    pub fn command(&self) -> Result<Vec<String>> {
+        Ok(process(&self.spec, &self.image_config)?.argv)
+    }
+
+    /// `KEY=VALUE` of the environment, beside the image's.
+    ///
+    /// # Errors
+    /// None for a plan that was made.
+    pub fn environment(&self) -> Result<Vec<String>> {
+        Ok(process(&self.spec, &self.image_config)?.env)
+    }
+
+    /// Why process 1 is the engine's; `None` where it is ours.
+    pub fn engine_init(&self) -> Option<&'static str> {
+        self.init.as_ref().err().copied()
+    }
+
+    /// What would be sent to create it. Our own process 1 is told of command and environment only when it runs.
     pub fn create_body(&self) -> &CreateBody {
         &self.body
     }
@@ -146,11 +174,12 @@ impl Plan {
     }
 
     /// What our own process 1 is sent first; `None` where the engine's is used.
-    pub(super) fn first_orders(&self) -> Result<Option<Vec<u8>>> {
+    pub(super) fn first_orders(&self) -> Result<Option<FirstOrders>> {
         if self.init.is_err() {
             return Ok(None);
         }
         let process = process(&self.spec, &self.image_config)?;
+        let program = process.argv.first().cloned().unwrap_or_default();
         let mut orders = Vec::new();
         let hello = Hello {
             nonce: self.nonce(),
@@ -169,7 +198,7 @@ impl Plan {
             Order::Argument(argument.into()).write(&mut orders);
         }
         Order::Start.write(&mut orders);
-        Ok(Some(orders))
+        Ok(Some(FirstOrders { program, orders }))
     }
 
     /// The engine's process 1 instead of ours, from now on and with this engine; `false` where that is so already. A terminal needs ours.

@@ -63,8 +63,8 @@ pub(crate) struct Machine {
     ending: Option<Ending>,
     end: Option<End>,
     last_error: String,
-    /// Our own process 1 tells how the task ended, so that an end without its word is not the task's.
-    expects_word: bool,
+    /// The command, where our own process 1 tells how it ended: an end without its word is not the task's.
+    told_of: Option<String>,
     word: Option<Word>,
     pub(crate) evidence: Evidence,
 }
@@ -84,7 +84,7 @@ enum End {
 }
 
 impl Machine {
-    pub(crate) fn new(timeout: Duration, expects_word: bool) -> Self {
+    pub(crate) fn new(timeout: Duration, told_of: Option<String>) -> Self {
         Self {
             timeout,
             output_ended: false,
@@ -94,7 +94,7 @@ impl Machine {
             ending: None,
             end: None,
             last_error: String::new(),
-            expects_word,
+            told_of,
             word: None,
             evidence: Evidence::default(),
         }
@@ -219,7 +219,7 @@ impl Machine {
             )),
             // An engine that stops or dies ends its containers, or closes the stream on which process 1 waits for us.
             None if self.lost_the_engine() && matches!(code, 137 | 143) => End::Lost,
-            None if self.expects_word && !self.lost_the_engine() && code != 137 => {
+            None if self.told_of.is_some() && !self.lost_the_engine() && code != 137 => {
                 End::Unknown(format!(
                     "process 1 did not say how the task ended, the engine says exit code {code}"
                 ))
@@ -342,7 +342,11 @@ impl Machine {
         let asked_to_end = self.ending.is_some() && self.evidence.signals != ["KILL"];
         match (word.cause, word.how) {
             (Cause::Deadline, _) => Some(self.deadline()),
-            (_, How::Failed(errno)) => Some(start_failed(errno)),
+            (_, How::Failed(errno)) => Some(self.start_failed(errno)),
+            // One that took the signal well and says so ends by itself, but with 0 it does not say that it did its work.
+            (Cause::Outside, How::Exited(code @ 1..)) if self.ending.is_none() => {
+                Some(Outcome::Exited { code })
+            }
             (Cause::Outside, _) if self.ending.is_none() => Some(Outcome::Stopped),
             (Cause::Order | Cause::Outside, _) => None,
             (Cause::Itself, _) if asked_to_end => None,
@@ -365,6 +369,20 @@ impl Machine {
         }
     }
 
+    fn start_failed(&self, errno: i32) -> Outcome {
+        let reason = match How::Failed(errno).exit_code() {
+            127 => StartFailure::NotFound,
+            126 => StartFailure::NotExecutable,
+            _ => StartFailure::Other,
+        };
+        let command = crate::error::shown(self.told_of.as_deref().unwrap_or_default());
+        let error = std::io::Error::from_raw_os_error(errno);
+        Outcome::StartFailed {
+            reason,
+            message: format!("'{command}' cannot be started: {error}"),
+        }
+    }
+
     fn deadline(&self) -> Outcome {
         Outcome::Deadline {
             after_ms: u64::try_from(self.timeout.as_millis()).unwrap_or(u64::MAX),
@@ -374,21 +392,6 @@ impl Machine {
     /// The kernel killed something for memory, but the main process ended in another way.
     pub(crate) fn child_out_of_memory(&self) -> bool {
         self.evidence.oom_killed == Some(true) && self.outcome() != Outcome::OutOfMemory
-    }
-}
-
-fn start_failed(errno: i32) -> Outcome {
-    let reason = match How::Failed(errno).exit_code() {
-        127 => StartFailure::NotFound,
-        126 => StartFailure::NotExecutable,
-        _ => StartFailure::Other,
-    };
-    Outcome::StartFailed {
-        reason,
-        message: format!(
-            "the command cannot be started: {}",
-            std::io::Error::from_raw_os_error(errno)
-        ),
     }
 }
 
@@ -411,7 +414,7 @@ mod tests {
 
     /// Runs events; the actions must be those given.
     fn run(steps: impl IntoIterator<Item = (Event, Action)>) -> Machine {
-        let mut machine = Machine::new(Duration::from_secs(5), false);
+        let mut machine = Machine::new(Duration::from_secs(5), None);
         for (number, (event, expected)) in steps.into_iter().enumerate() {
             let shown = format!("{event:?}");
             assert_eq!(machine.step(event), expected, "step {number}: {shown}");

@@ -14,6 +14,7 @@ use super::container::{Subscribed, TaskContainer};
 use super::control::{Control, InputError, Records, note, read, steer};
 use super::outcome::{Cancel, Evidence, Outcome};
 use super::output::{self, OutputReport, pump};
+use super::plan::FirstOrders;
 use super::run::TaskIo;
 use super::runner::Requests;
 use super::state::{Action, Event, Machine};
@@ -47,7 +48,7 @@ type Acting<'a> = Slot<'a, Event>;
 pub(super) async fn watch_task(
     container: &TaskContainer,
     subscribed: Subscribed,
-    first_orders: Option<Vec<u8>>,
+    first: Option<FirstOrders>,
     io: TaskIo,
     requests: &mut Requests,
 ) -> Ended {
@@ -57,8 +58,9 @@ pub(super) async fn watch_task(
         ignored,
     } = subscribed;
     let spec = &container.plan().spec;
-    let control = first_orders.is_some().then(Control::new);
-    let mut machine = Machine::new(spec.timeout.unwrap_or_default(), control.is_some());
+    let control = first.is_some().then(Control::new);
+    let (program, orders) = first.map(|first| (first.program, first.orders)).unzip();
+    let mut machine = Machine::new(spec.timeout.unwrap_or_default(), program);
     let mut report = OutputReport::default();
     let input_error = InputError::default();
     let (ended_sender, ended) = watch::channel(false);
@@ -74,7 +76,7 @@ pub(super) async fn watch_task(
             ended,
             &mut report,
         ))),
-        feed: Some(match (control.clone(), first_orders) {
+        feed: Some(match (control.clone(), orders) {
             (Some(control), Some(orders)) => Box::pin(steer(
                 attached.input,
                 orders,
@@ -221,6 +223,7 @@ fn begin<'a>(
         Action::AskAgain(count) => pause(count),
         Action::Terminate => {
             if let Some(control) = control {
+                log_signal(container, "TERM");
                 control.terminate();
             } else {
                 *acting = Some(Box::pin(signal(container, "TERM")));
@@ -228,7 +231,10 @@ fn begin<'a>(
             return;
         }
         // Process 1 tells what came of it. One that does not is killed by the engine the next time.
-        Action::Kill if control.is_some_and(Control::kill) => pause(1),
+        Action::Kill if control.is_some_and(Control::kill) => {
+            log_signal(container, "KILL");
+            pause(1)
+        }
         Action::Kill => {
             *acting = Some(Box::pin(signal(container, "KILL")));
             return;
@@ -331,9 +337,13 @@ async fn ask(container: &TaskContainer, after: Duration) -> Event {
     }
 }
 
-async fn signal(container: &TaskContainer, signal: &'static str) -> Event {
+fn log_signal(container: &TaskContainer, signal: &str) {
     let plan = container.plan();
     tracing::info!(operation = plan.operation, name = %plan.name, signal, "stopping");
+}
+
+async fn signal(container: &TaskContainer, signal: &'static str) -> Event {
+    log_signal(container, signal);
     match container
         .engine()
         .container_kill(container.id().as_str(), signal)
@@ -342,7 +352,9 @@ async fn signal(container: &TaskContainer, signal: &'static str) -> Event {
         Ok(()) => {}
         // It has just ended by itself.
         Err(error) if error.is_conflict() || error.is_not_found() => {}
-        Err(error) => tracing::error!(operation = plan.operation, %error, "signal not sent"),
+        Err(error) => {
+            tracing::error!(operation = container.plan().operation, %error, "signal not sent");
+        }
     }
     ask(container, Duration::ZERO).await
 }

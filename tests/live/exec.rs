@@ -270,7 +270,7 @@ fn dry_run_shows_the_request_and_creates_nothing(ctx: &Ctx) {
         .expect(0)
         .json();
     assert_eq!(plan["name"], format!("acode-{}-t", ctx.session));
-    assert_eq!(plan["create"]["Cmd"], serde_json::json!(["echo", "x"]));
+    assert_eq!(plan["command"], serde_json::json!(["echo", "x"]));
     assert_eq!(plan["create"]["HostConfig"]["Memory"], 1 << 30);
     assert_eq!(plan["create"]["Labels"]["acode.session"], ctx.session);
     assert_eq!(plan["create"]["Image"], plan["image"]["id"]);

@@ -51,8 +51,10 @@ pub(crate) struct Target {
     pub(crate) host: Host,
     pub(crate) kind: EngineKind,
     pub(crate) server: String,
+    /// The program is told to use the engine's process 1, also where it could have its own there.
+    pub(crate) plain: bool,
     /// Held by tests that make orphans, and by those that sweep: a sweep takes every orphan that it finds.
-    orphans: Mutex<()>,
+    orphans: Arc<Mutex<()>>,
 }
 
 impl Target {
@@ -65,14 +67,25 @@ impl Target {
             Err(_) => Host::find(None).into_iter().collect(),
         };
         let looked = hosts.into_iter().map(|host| block_on(Self::look(host)));
-        looked
+        let mut targets: Vec<Self> = looked
             .filter_map(|found| {
                 found
                     .inspect_err(|error| eprintln!("not tested: {error}"))
                     .ok()
             })
-            .map(Arc::new)
-            .collect()
+            .collect();
+        // Both ways have to pass the same tests.
+        let docker = targets.iter().find(|target| !target.is_podman());
+        let plain = docker.map(|docker| Self {
+            name: format!("{}-plain", docker.name),
+            host: docker.host.clone(),
+            server: docker.server.clone(),
+            orphans: Arc::clone(&docker.orphans),
+            plain: true,
+            ..*docker
+        });
+        targets.extend(plain);
+        targets.into_iter().map(Arc::new).collect()
     }
 
     async fn look(host: Host) -> acode_rt::Result<Self> {
@@ -88,8 +101,9 @@ impl Target {
             name: format!("{kind}-{}", number.join(".")),
             kind: engine.kind(),
             server: engine.server().to_owned(),
+            plain: false,
             host,
-            orphans: Mutex::default(),
+            orphans: Arc::default(),
         })
     }
 
@@ -121,6 +135,11 @@ impl Ctx {
         }
     }
 
+    /// Whether tasks of the program have our own process 1 here. Podman is tested in a root directory of its own.
+    pub(crate) fn has_own_init(&self) -> bool {
+        !self.target.plain && !self.target.is_podman()
+    }
+
     /// A file of this test's.
     pub(crate) fn file(&self, name: &str) -> String {
         self.dir.join(name).to_str().unwrap().to_owned()
@@ -143,7 +162,11 @@ impl Ctx {
     /// `exec` in this session.
     pub(crate) fn exec_program(&self, options: &[&str], command: &[&str]) -> Command {
         let mut program = self.program();
-        program.args(["exec", "--session", &self.session, "--image", IMAGE]);
+        // What other tests make for a sweep is theirs.
+        program.args(["exec", "--session", &self.session, "--image", IMAGE, "--sweep", "off"]);
+        if self.target.plain {
+            program.args(["--init", "engine"]);
+        }
         program.args(options).arg("--").args(command);
         program
     }

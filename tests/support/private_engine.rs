@@ -92,10 +92,8 @@ impl PrivateEngine {
     pub(crate) fn mount_tmpfs(&self, name: &str, bytes: u64) {
         let path = self.path(name);
         fs::create_dir_all(&path).unwrap();
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &format!("size={bytes}"), "tmpfs"])
-            .arg(&path)
-            .status();
+        let options = ["-t", "tmpfs", "-o", &format!("size={bytes}"), "tmpfs"];
+        let mounted = Command::new("mount").args(options).arg(&path).status();
         assert!(mounted.unwrap().success(), "{} not mounted", path.display());
     }
 
@@ -163,10 +161,9 @@ impl PrivateEngine {
     /// As an operator stops it: it ends its containers first.
     pub(crate) fn stop_gracefully(&mut self) {
         self.signal(Signal::SIGTERM);
-        let daemon = self.daemon.as_mut().unwrap();
+        let mut daemon = self.daemon.take().unwrap();
         let stopped = wait_until(PATIENCE, || daemon.try_wait().unwrap().is_some());
         assert!(stopped, "it does not stop:\n{}", self.log());
-        self.daemon = None;
     }
 
     pub(crate) fn freeze(&self) {
@@ -272,12 +269,14 @@ impl PrivateEngine {
         left
     }
 
-    /// Its containerd, shims and runtimes: each is told a path below the exec-root.
+    /// Its containerd, shims and runtimes, and the guards of its clients: each was told a path of this engine.
     fn helpers(&self) -> Vec<i32> {
-        let exec = self.path("exec").into_os_string().into_encoded_bytes();
+        let told = [self.path("exec"), self.socket()];
         let ours = |process: &Path| {
             let arguments = fs::read(process.join("cmdline")).unwrap_or_default();
-            arguments.windows(exec.len()).any(|part| part == exec)
+            let arguments = String::from_utf8_lossy(&arguments);
+            told.iter()
+                .any(|path| arguments.contains(path.to_str().unwrap()))
         };
         let pid = |process: &Path| process.file_name()?.to_str()?.parse().ok();
         let processes = entries(Path::new("/proc"))

@@ -1,0 +1,566 @@
+//! Process 1 of a task, run as an ordinary process: what it does with every order, signal and end of its client.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::io::{Read, Write};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use acode_rt::protocol::order::{Hello, MAX_PAYLOAD, Order, TerminalSize, WINDOW};
+use acode_rt::protocol::record::{Cause, End, How, Nonce, Record, Strip};
+
+/// Nothing here takes so long, however busy the machine is.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+struct Init {
+    child: Child,
+    orders: Option<ChildStdin>,
+    stdout: Receiver<Vec<u8>>,
+    stderr: Receiver<Vec<u8>>,
+}
+
+/// What came of a stream: the task's bytes, and the records among them.
+#[derive(Debug, PartialEq, Eq)]
+struct Stream {
+    output: Vec<u8>,
+    records: Vec<Record>,
+}
+
+impl Init {
+    fn start() -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_acode-rt"))
+            .arg("__init")
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        Self {
+            orders: child.stdin.take(),
+            stdout: read(child.stdout.take().unwrap()),
+            stderr: read(child.stderr.take().unwrap()),
+            child,
+        }
+    }
+
+    fn send(&mut self, orders: &[Order]) {
+        let mut bytes = Vec::new();
+        for order in orders {
+            order.write(&mut bytes);
+        }
+        self.orders.as_mut().unwrap().write_all(&bytes).unwrap();
+    }
+
+    /// A shell script as the task.
+    fn sh(hello: Hello, script: &str) -> Self {
+        let mut init = Self::start();
+        init.send(&orders(hello, &["sh", "-c", script]));
+        init
+    }
+
+    /// Everything of standard error until `record` is there.
+    fn until(&self, found: impl Fn(&Record) -> bool) -> Stream {
+        let (mut strip, mut stream) = (
+            Strip::new(nonce()),
+            Stream {
+                output: vec![],
+                records: vec![],
+            },
+        );
+        while !stream.records.iter().any(&found) {
+            let mut piece = self.stderr.recv_timeout(PATIENCE).unwrap();
+            strip.take(&mut piece, &mut stream.records);
+            stream.output.extend(piece);
+        }
+        stream
+    }
+
+    /// The end: what process 1 said of it, the rest of both streams, and its exit code once it was told that all has arrived.
+    fn end(mut self) -> (End, Stream, Stream, i32) {
+        let mut stderr = self.until(|record| matches!(record, Record::End(_)));
+        if let Some(orders) = &mut self.orders {
+            let mut bytes = Vec::new();
+            Order::Done.write(&mut bytes);
+            // It may have gone at its deadline.
+            let _ = orders.write_all(&bytes);
+        }
+        let Some(Record::End(end)) = stderr.records.pop() else {
+            panic!("the end is not last: {stderr:?}")
+        };
+        let status = self.wait();
+        let stdout = whole(&self.stdout);
+        (end, stdout, stderr, status)
+    }
+
+    fn wait(&mut self) -> i32 {
+        let since = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code().unwrap_or_else(|| -status.signal().unwrap());
+            }
+            assert!(since.elapsed() < PATIENCE, "process 1 does not end");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+}
+
+impl Drop for Init {
+    fn drop(&mut self) {
+        self.orders = None;
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn read(mut stream: impl Read + Send + 'static) -> Receiver<Vec<u8>> {
+    let (sender, receiver) = channel();
+    std::thread::spawn(move || {
+        let mut buffer = vec![0; 65536];
+        while let Ok(count @ 1..) = stream.read(&mut buffer) {
+            if sender.send(buffer[..count].to_vec()).is_err() {
+                break;
+            }
+        }
+    });
+    receiver
+}
+
+fn whole(pieces: &Receiver<Vec<u8>>) -> Stream {
+    let (mut strip, mut stream) = (
+        Strip::new(nonce()),
+        Stream {
+            output: vec![],
+            records: vec![],
+        },
+    );
+    while let Ok(mut piece) = pieces.recv_timeout(PATIENCE) {
+        strip.take(&mut piece, &mut stream.records);
+        stream.output.extend(piece);
+    }
+    stream.output.extend(strip.finish());
+    stream
+}
+
+fn nonce() -> Nonce {
+    Nonce::of("test")
+}
+
+fn hello() -> Hello {
+    Hello {
+        nonce: nonce(),
+        interactive: false,
+        terminal: None,
+        deadline_ms: None,
+    }
+}
+
+fn interactive() -> Hello {
+    Hello {
+        interactive: true,
+        ..hello()
+    }
+}
+
+fn orders(hello: Hello, command: &[&str]) -> Vec<Order> {
+    let mut orders = vec![Order::Hello(hello)];
+    orders.extend(
+        command
+            .iter()
+            .map(|argument| Order::Argument(argument.as_bytes().to_vec())),
+    );
+    orders.push(Order::Start);
+    orders
+}
+
+fn itself(how: How) -> End {
+    End {
+        how,
+        cause: Cause::Itself,
+    }
+}
+
+/// Whether a process with `word` in its command line lives.
+fn lives(word: &str) -> bool {
+    std::fs::read_dir("/proc").unwrap().any(|entry| {
+        let line = std::fs::read(entry.unwrap().path().join("cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).contains(word) && !line.starts_with(b"grep")
+    })
+}
+
+fn until(what: &str, condition: impl Fn() -> bool) {
+    let since = Instant::now();
+    while !condition() {
+        assert!(since.elapsed() < PATIENCE, "{what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn exit_codes_and_output_arrive_with_an_end_on_each_stream() {
+    for code in [0, 1, 77, 255] {
+        let init = Init::sh(hello(), &format!("echo out; echo err >&2; exit {code}"));
+        let (end, stdout, stderr, status) = init.end();
+        assert_eq!(end, itself(How::Exited(code)));
+        assert_eq!(
+            stdout,
+            Stream {
+                output: b"out\n".to_vec(),
+                records: vec![Record::OutputEnd]
+            }
+        );
+        assert_eq!(
+            stderr,
+            Stream {
+                output: b"err\n".to_vec(),
+                records: vec![]
+            }
+        );
+        assert_eq!(status, i32::from(code));
+    }
+}
+
+#[test]
+fn a_signal_that_ended_the_task_is_told_apart_from_its_code() {
+    let (end, .., status) = Init::sh(hello(), "kill -SEGV $$").end();
+    assert_eq!((end, status), (itself(How::Signaled(11)), 139));
+    let (end, .., status) = Init::sh(hello(), "exit 139").end();
+    assert_eq!((end, status), (itself(How::Exited(139)), 139));
+}
+
+#[test]
+fn fr_020a_03_a_command_that_cannot_be_run_has_its_errno() {
+    for (command, errno, code) in [
+        ("/no/such", 2, 127),
+        ("no-such", 2, 127),
+        ("/etc/passwd", 13, 126),
+        ("/etc", 13, 126),
+    ] {
+        let mut init = Init::start();
+        init.send(&orders(hello(), &[command]));
+        let (end, stdout, stderr, status) = init.end();
+        assert_eq!(
+            (end, status),
+            (itself(How::Failed(errno)), code),
+            "{command}"
+        );
+        assert!(
+            stdout.output.is_empty() && stderr.output.is_empty(),
+            "{command}"
+        );
+    }
+}
+
+#[test]
+fn orders_are_understood_however_they_are_split() {
+    let mut bytes = Vec::new();
+    let mut all = orders(interactive(), &["cat"]);
+    all.splice(1..1, [Order::Variable(b"A=b=c".to_vec())]);
+    all.extend([Order::Input(b"hello".to_vec()), Order::InputEnd]);
+    all.iter().for_each(|order| order.write(&mut bytes));
+    // One byte a write, and then every split in two.
+    for split in std::iter::once(None).chain((1..bytes.len()).step_by(5).map(Some)) {
+        let mut init = Init::start();
+        let input = init.orders.as_mut().unwrap();
+        match split {
+            None => bytes
+                .iter()
+                .for_each(|byte| input.write_all(&[*byte]).unwrap()),
+            Some(at) => {
+                input.write_all(&bytes[..at]).unwrap();
+                std::thread::sleep(Duration::from_millis(3));
+                input.write_all(&bytes[at..]).unwrap();
+            }
+        }
+        let (end, stdout, ..) = init.end();
+        assert_eq!(
+            (end, stdout.output.as_slice()),
+            (itself(How::Exited(0)), &b"hello"[..]),
+            "{split:?}"
+        );
+    }
+}
+
+#[test]
+fn the_task_gets_its_environment_a_session_and_no_descriptor_of_ours() {
+    let mut init = Init::start();
+    let mut all = orders(
+        hello(),
+        &[
+            "sh",
+            "-c",
+            "echo $A; ls /proc/$$/fd; cat /proc/$$/stat; grep Sig.*: /proc/$$/status; cat",
+        ],
+    );
+    all.splice(1..1, [Order::Variable(b"A=b=c".to_vec())]);
+    init.send(&all);
+    let (end, stdout, ..) = init.end();
+    assert_eq!(end, itself(How::Exited(0)));
+    let text = String::from_utf8(stdout.output).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines[0], "b=c");
+    assert_eq!(lines[1..4], ["0", "1", "2"], "{text}");
+    let stat: Vec<&str> = lines[4].split(' ').collect();
+    assert_eq!(stat[0], stat[5], "it leads a session of its own");
+    let mask = |name: &str| {
+        lines
+            .iter()
+            .find_map(|line| line.strip_prefix(name))
+            .unwrap()
+            .trim()
+            .to_owned()
+    };
+    assert_eq!(u64::from_str_radix(&mask("SigBlk:"), 16).unwrap(), 0);
+    // 32 and 33 are the C library's own, which it ignores in whatever it spawns.
+    let ignored = u64::from_str_radix(&mask("SigIgn:"), 16).unwrap();
+    assert_eq!(ignored & !(0b11 << 31), 0);
+}
+
+#[test]
+fn nfr_020a_17_when_its_client_is_gone_everything_is_killed() {
+    let marker = format!("4{:09}", std::process::id());
+    for script in [
+        format!("echo ready >&2; exec sleep {marker}"),
+        format!("trap '' TERM INT HUP; echo ready >&2; while :; do sleep {marker}; done"),
+        format!("echo ready >&2; sleep {marker} & kill -STOP $$"),
+        format!("echo ready >&2; sleep {marker} & exec yes"),
+    ] {
+        let mut init = Init::sh(interactive(), &script);
+        until("it starts", || lives(&marker));
+        let since = Instant::now();
+        init.orders = None;
+        assert_eq!(init.wait(), 137, "{script}");
+        until("all are killed", || !lives(&marker));
+        assert!(since.elapsed() < Duration::from_secs(10));
+    }
+}
+
+#[test]
+fn gigabytes_of_input_that_nobody_reads_hide_no_death() {
+    let marker = format!("5{:09}", std::process::id());
+    let mut init = Init::sh(interactive(), &format!("exec sleep {marker}"));
+    // All that a client may send without having been told of anything.
+    for _ in 0..WINDOW / MAX_PAYLOAD {
+        init.send(&[Order::Input(vec![0; MAX_PAYLOAD])]);
+    }
+    until("it starts", || lives(&marker));
+    init.orders = None;
+    assert_eq!(init.wait(), 137);
+    assert!(!lives(&marker));
+}
+
+#[test]
+fn input_flows_as_far_as_it_is_taken_and_no_further() {
+    let total: usize = 16 << 20;
+    let mut init = Init::sh(interactive(), "wc -c");
+    let (mut sent, mut told) = (0, 0);
+    while sent < total {
+        while sent - told >= WINDOW {
+            let found = init.until(|record| matches!(record, Record::Credit(_)));
+            for record in found.records {
+                if let Record::Credit(bytes) = record {
+                    told += bytes as usize;
+                }
+            }
+        }
+        let count = MAX_PAYLOAD.min(WINDOW - (sent - told)).min(total - sent);
+        init.send(&[Order::Input(vec![7; count])]);
+        sent += count;
+    }
+    init.send(&[Order::InputEnd]);
+    let (end, stdout, ..) = init.end();
+    assert_eq!(end, itself(How::Exited(0)));
+    assert_eq!(
+        String::from_utf8(stdout.output).unwrap().trim(),
+        total.to_string()
+    );
+}
+
+#[test]
+fn a_task_that_closes_its_input_is_told_of() {
+    let mut init = Init::sh(interactive(), "exec 0<&-; echo closed; exec sleep 1000");
+    let found = init.until(|record| *record == Record::InputClosed);
+    assert_eq!(found.records, [Record::InputClosed]);
+    // More than the window is dropped, and hurts nobody.
+    for _ in 0..2 * WINDOW / MAX_PAYLOAD {
+        init.send(&[Order::Input(vec![0; MAX_PAYLOAD])]);
+    }
+    init.send(&[Order::Kill]);
+    let (end, ..) = init.end();
+    assert_eq!(
+        end,
+        End {
+            how: How::Signaled(9),
+            cause: Cause::Order
+        }
+    );
+}
+
+#[test]
+fn fr_020a_71_signals_kill_and_the_deadline_say_who_sent_them() {
+    let mut init = Init::sh(
+        hello(),
+        "trap 'echo term; exit 3' TERM; echo ready >&2; while :; do sleep 0.01; done",
+    );
+    let ready = init.stderr.recv_timeout(PATIENCE).unwrap();
+    assert_eq!(ready, b"ready\n");
+    init.send(&[Order::Signal(15)]);
+    let (end, stdout, _, status) = init.end();
+    assert_eq!(
+        (end, stdout.output.as_slice(), status),
+        (itself(How::Exited(3)), &b"term\n"[..], 3)
+    );
+
+    let mut init = Init::sh(hello(), "trap '' TERM; while :; do sleep 0.01; done");
+    init.send(&[Order::Signal(15), Order::Kill]);
+    let (end, _, _, status) = init.end();
+    assert_eq!(
+        (end, status),
+        (
+            End {
+                how: How::Signaled(9),
+                cause: Cause::Order
+            },
+            137
+        )
+    );
+
+    let late = Hello {
+        deadline_ms: Some(50),
+        ..hello()
+    };
+    let (end, _, _, status) = Init::sh(late, "exec sleep 1000").end();
+    assert_eq!(
+        (end, status),
+        (
+            End {
+                how: How::Signaled(9),
+                cause: Cause::Deadline
+            },
+            137
+        )
+    );
+}
+
+#[test]
+fn a_signal_right_after_the_start_is_not_missed() {
+    for _ in 0..50 {
+        let mut init = Init::sh(hello(), "exec sleep 1000");
+        init.send(&[Order::Signal(15)]);
+        let (end, ..) = init.end();
+        assert_eq!(end, itself(How::Signaled(15)));
+    }
+}
+
+#[test]
+fn a_client_that_breaks_the_protocol_is_no_client() {
+    let start = orders(interactive(), &["sleep", "1000"]);
+    let too_much: Vec<Order> = std::iter::repeat_with(|| Order::Input(vec![0; MAX_PAYLOAD]))
+        .take(2 * WINDOW / MAX_PAYLOAD)
+        .collect();
+    for (what, wrong) in [
+        ("too much input", too_much),
+        ("two starts", vec![Order::Start]),
+        ("two hellos", vec![Order::Hello(hello())]),
+        ("a late argument", vec![Order::Argument(b"x".to_vec())]),
+    ] {
+        let mut init = Init::start();
+        init.send(&start);
+        let mut bytes = Vec::new();
+        wrong.iter().for_each(|order| order.write(&mut bytes));
+        // It may be gone before it has read all of it.
+        let _ = init.orders.as_mut().unwrap().write_all(&bytes);
+        assert_eq!(init.wait(), 137, "{what}");
+    }
+    let mut init = Init::start();
+    init.orders
+        .as_mut()
+        .unwrap()
+        .write_all(b"GET / HTTP/1.1\r\n\r\n")
+        .unwrap();
+    assert_eq!(init.wait(), 137);
+}
+
+#[test]
+fn what_the_main_process_leaves_running_dies_with_it() {
+    let marker = format!("6{:09}", std::process::id());
+    let init = Init::sh(hello(), &format!("sleep {marker} & echo started"));
+    let (end, stdout, ..) = init.end();
+    assert_eq!(
+        (end, stdout.output.as_slice()),
+        (itself(How::Exited(0)), &b"started\n"[..])
+    );
+    assert!(!lives(&marker));
+}
+
+#[test]
+fn a_terminal_has_its_size_echoes_and_ends_with_the_task() {
+    let size = TerminalSize {
+        rows: 33,
+        columns: 99,
+    };
+    let terminal = Hello {
+        terminal: Some(size),
+        ..interactive()
+    };
+    let mut init = Init::sh(
+        terminal,
+        "stty size; tty; read line; stty size; echo got $line >&2; exit 4",
+    );
+    let mut seen = Vec::new();
+    while !String::from_utf8_lossy(&seen).contains("/dev/pts/") {
+        seen.extend(init.stdout.recv_timeout(PATIENCE).unwrap());
+    }
+    let resized = TerminalSize {
+        rows: 11,
+        columns: 22,
+    };
+    init.send(&[Order::Resize(resized), Order::Input(b"hey\r".to_vec())]);
+    let (end, stdout, stderr, status) = init.end();
+    seen.extend(stdout.output);
+    let text = String::from_utf8_lossy(&seen).replace("\r\n", "\n");
+    assert!(text.starts_with("33 99\n/dev/pts/"), "{text}");
+    assert!(text.ends_with("hey\n11 22\ngot hey\n"), "{text}");
+    assert_eq!((end, status), (itself(How::Exited(4)), 4));
+    assert!(stderr.output.is_empty());
+}
+
+#[test]
+fn nobody_who_reads_is_waited_for_but_everything_is_delivered() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_acode-rt"))
+        .arg("__init")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut bytes = Vec::new();
+    for order in orders(hello(), &["head", "-c", "65536", "/dev/zero"]) {
+        order.write(&mut bytes);
+    }
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(&bytes).unwrap();
+    // The pipe is full to its last byte, so that there is no room for the end of output: it has to wait for us, alive.
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(child.try_wait().unwrap(), None);
+    let (stdout, stderr) = (
+        read(child.stdout.take().unwrap()),
+        read(child.stderr.take().unwrap()),
+    );
+    std::thread::sleep(Duration::from_millis(100));
+    drop(input);
+    assert_eq!(
+        whole(&stdout),
+        Stream {
+            output: vec![0; 65536],
+            records: vec![Record::OutputEnd]
+        }
+    );
+    assert_eq!(
+        whole(&stderr).records,
+        [Record::End(itself(How::Exited(0)))]
+    );
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
