@@ -291,7 +291,7 @@ fn the_task_gets_its_environment_a_session_and_no_descriptor_of_ours() {
         &[
             "sh",
             "-c",
-            "echo $A; ls /proc/$$/fd; cat /proc/$$/stat; grep Sig.*: /proc/$$/status; cat",
+            "echo $A; ls /proc/$$/fd; cat /proc/$$/stat; exec grep Sig.*: /proc/self/status",
         ],
     );
     all.splice(1..1, [Order::Variable(b"A=b=c".to_vec())]);
@@ -413,7 +413,11 @@ fn fr_020a_71_signals_kill_and_the_deadline_say_who_sent_them() {
         (itself(How::Exited(3)), &b"term\n"[..], 3)
     );
 
-    let mut init = Init::sh(hello(), "trap '' TERM; while :; do sleep 0.01; done");
+    let mut init = Init::sh(
+        hello(),
+        "trap '' TERM; echo ready >&2; while :; do sleep 0.01; done",
+    );
+    assert_eq!(init.stderr.recv_timeout(PATIENCE).unwrap(), b"ready\n");
     init.send(&[Order::Signal(15), Order::Kill]);
     let (end, _, _, status) = init.end();
     assert_eq!(
