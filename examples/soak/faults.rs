@@ -8,9 +8,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::Report;
+use crate::cases::{at_once, spread};
 use crate::fault_proxy::{Call, Proxy, Rule};
 use crate::fault_table::{EVER, Fault, faults};
-use crate::outside::{Soak, at_once, signal_group, spread, until};
+use crate::outside::{Soak, signal_group, until};
 
 /// They sleep most of the time.
 const JOBS: usize = 8;
@@ -167,6 +168,7 @@ fn one(soak: &Soak, case: &Case) -> Result<Ended, String> {
             soak.engine.remove(&container)?;
         }
     }
+    soak.hand_over(proxy, &socket)?;
     ended.gone = begun.elapsed().as_secs_f64() * 1e3;
     Ok(ended)
 }
@@ -187,6 +189,10 @@ fn start(
         } else {
             command.stderr(Stdio::from(file));
         }
+    }
+    if case.call == Call::Kill && soak.own_init {
+        // Our own kills the task itself.
+        command.args(["--init", "engine"]);
     }
     // Where nothing ever comes, the deadline does.
     let (timeout, script) = match case.call {

@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 
 use crate::Report;
+use crate::cases::{at_once, spread};
 use crate::fault_proxy::{Action, Call, Point, Proxy, Rule, Victim};
 use crate::kill_table::{Case, Moment, cases};
-use crate::outside::{Container, Soak, at_once, guards_of, marked, signal, spread};
+use crate::outside::{Container, Soak, guards_of, marked, signal};
 
 /// The task is stopped so long after its client's death.
 const STOPPED: Duration = Duration::from_secs(1);
@@ -177,6 +178,7 @@ fn one(soak: &Soak, case: &Case, on_host: bool) -> Result<Ended, String> {
             ));
         }
     }
+    soak.hand_over(proxy, &socket)?;
     for container in exactly(soak, &name)? {
         soak.engine.remove(&container)?;
     }
@@ -232,6 +234,10 @@ fn start(
     if matches!(case.moment, Moment::At(Call::Kill | Call::Remove, _)) {
         // Tasks without an end come to these calls by their deadline.
         command.args(["--timeout", "300ms"]);
+    }
+    if matches!(case.moment, Moment::At(Call::Kill, _)) && soak.own_init {
+        // Our own kills them itself.
+        command.args(["--init", "engine"]);
     }
     command.args(["--", "sh", "-c", case.kind.script]);
     command.spawn().map_err(|error| error.to_string())

@@ -3,6 +3,7 @@
 //! What is promised is that nothing is left and nothing is made up. Ends with 0 when every promise held, 1 when one was broken or a
 //! case could not be set up, 2 on bad usage. `scripts/soak` builds everything and runs this.
 
+mod cases;
 #[path = "../../tests/support/fault_proxy.rs"]
 mod fault_proxy;
 mod fault_table;
@@ -131,8 +132,8 @@ fn owners(options: &Options) -> Report {
 }
 
 fn run(options: &Options) -> Result<bool, String> {
-    let before = Ledger::take(&options.host, &options.program)?;
     let soak = Soak::new(&options.host, &options.program, options.quick)?;
+    let before = Ledger::take(&options.host, &options.program)?;
     println!("{} with {}", options.program.display(), options.host);
     let mut kept = true;
     for part in PARTS {
@@ -149,7 +150,7 @@ fn run(options: &Options) -> Result<bool, String> {
         report.print(part, begun.elapsed());
         kept &= report.broken.is_empty();
     }
-    drop(soak);
+    // The sockets stay until the guards have left, which reach the engine by them.
     let begun = Instant::now();
     let mut ledger = Report {
         broken: before.left(GUARDS_LEAVE)?,

@@ -5,7 +5,8 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use crate::Report;
-use crate::outside::{Soak, at_once, spread, until};
+use crate::cases::{at_once, spread};
+use crate::outside::{Soak, until};
 
 const TASKS: usize = 10_000;
 /// Each task writes so many numbers to each stream.

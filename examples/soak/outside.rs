@@ -7,13 +7,14 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::resource::{UsageWho, getrusage};
 use serde_json::Value;
+
+use crate::fault_proxy::Proxy;
 
 pub(crate) const IMAGE: &str = "busybox:latest";
 
@@ -132,6 +133,8 @@ pub(crate) struct Soak {
     pub(crate) session: String,
     /// No sweep may do what is measured.
     pub(crate) no_sweep: bool,
+    /// The program can be process 1 of its tasks.
+    pub(crate) own_init: bool,
     program: PathBuf,
     dir: PathBuf,
     cases: AtomicUsize,
@@ -153,6 +156,7 @@ impl Soak {
             .args(["help", "exec"])
             .output()
             .map_err(|error| format!("{}: {error}", program.display()))?;
+        let has = |option: &str| String::from_utf8_lossy(&help.stdout).contains(option);
         let session = format!("soak{}", std::process::id());
         let dir = std::env::temp_dir().join(format!("acode-{session}"));
         fs::create_dir(&dir).map_err(|error| format!("{}: {error}", dir.display()))?;
@@ -160,7 +164,8 @@ impl Soak {
             engine: Engine::at(host)?,
             quick,
             session,
-            no_sweep: String::from_utf8_lossy(&help.stdout).contains("--sweep"),
+            no_sweep: has("--sweep"),
+            own_init: has("--init"),
             program,
             dir,
             cases: AtomicUsize::new(0),
@@ -217,6 +222,13 @@ impl Soak {
             .stdout(Stdio::null())
             .stderr(Stdio::null());
         command
+    }
+
+    /// Puts the engine itself in the place of a proxy, for the guards that still watch.
+    pub(crate) fn hand_over(&self, proxy: Proxy, socket: &Path) -> Result<(), String> {
+        drop(proxy);
+        std::os::unix::fs::symlink(self.engine.socket(), socket)
+            .map_err(|error| format!("{}: {error}", socket.display()))
     }
 
     /// Whether the processes of a task are seen on this host, which those of a virtual machine's engine are not.
@@ -308,43 +320,6 @@ pub(crate) fn guards_of(client: u32) -> Vec<u32> {
                 .any(|word| word == b"__guard")
     };
     pids().filter(is).collect()
-}
-
-/// Does `work` on all of `items`, so many at once.
-pub(crate) fn at_once<'a, T: Sync, R: Send>(
-    jobs: usize,
-    items: &'a [T],
-    work: impl Fn(&'a T) -> R + Sync,
-) -> Vec<R> {
-    let (next, results) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
-    thread::scope(|scope| {
-        for _ in 0..jobs {
-            scope.spawn(|| {
-                while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let result = work(item);
-                    results
-                        .lock()
-                        .unwrap_or_else(std::sync::PoisonError::into_inner)
-                        .push(result);
-                }
-            });
-        }
-    });
-    results
-        .into_inner()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
-}
-
-/// `median / 99 % / most`, of milliseconds.
-pub(crate) fn spread(values: &mut [f64]) -> String {
-    values.sort_by(f64::total_cmp);
-    let at = |percent: usize| {
-        values.get((values.len() * percent / 100).min(values.len().saturating_sub(1)))
-    };
-    match (at(50), at(99), values.last()) {
-        (Some(half), Some(most), Some(last)) => format!("{half:.0} / {most:.0} / {last:.0} ms"),
-        _ => "none".to_owned(),
-    }
 }
 
 /// Everything that a run may leave behind.

@@ -311,7 +311,7 @@ mod tests {
 
     #[test]
     fn an_unlabelled_container_that_somebody_keeps_stays() {
-        let tied = |tie: fn(&mut Ties)| {
+        let with = |tie: fn(&mut Ties)| {
             let mut ties = bare();
             tie(&mut ties);
             kept(&ties, None)
@@ -326,31 +326,31 @@ mod tests {
             );
         }
         let ports = Some("it publishes ports");
-        assert_eq!(tied(|t| t.host_config.publish_all_ports = true), ports);
+        assert_eq!(with(|t| t.host_config.publish_all_ports = true), ports);
         let null = |t: &mut Ties| {
             t.host_config
                 .port_bindings
                 .insert("80/tcp".into(), serde_json::Value::Null);
         };
-        assert_eq!(tied(null), ports);
+        assert_eq!(with(null), ports);
         let bind = Some("it has a bind");
         assert_eq!(
-            tied(|t| t.host_config.binds = vec!["/etc:/x:ro".into()]),
+            with(|t| t.host_config.binds = vec!["/etc:/x:ro".into()]),
             bind
         );
-        assert_eq!(tied(|t| t.mounts = vec![mount("bind", "")]), bind);
+        assert_eq!(with(|t| t.mounts = vec![mount("bind", "")]), bind);
         let named = Some("it has a named volume");
         assert_eq!(
-            tied(|t| t.host_config.binds = vec!["data:/x".into()]),
+            with(|t| t.host_config.binds = vec!["data:/x".into()]),
             named
         );
-        assert_eq!(tied(|t| t.mounts = vec![mount("volume", "data")]), named);
+        assert_eq!(with(|t| t.mounts = vec![mount("volume", "data")]), named);
         assert_eq!(
-            tied(|t| t.mounts = vec![mount("npipe", "")]),
+            with(|t| t.mounts = vec![mount("npipe", "")]),
             Some("it has a mount")
         );
         assert_eq!(
-            tied(|t| t.host_config.volumes_from = vec!["db".into()]),
+            with(|t| t.host_config.volumes_from = vec!["db".into()]),
             Some("it has the volumes of another container")
         );
     }

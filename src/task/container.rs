@@ -247,14 +247,15 @@ impl TaskContainer {
     /// # Errors
     /// `ACODE-CTN-004`.
     pub async fn remove(&self) -> Result<()> {
+        self.remove_within(self.plan.spec.cleanup_timeout).await
+    }
+
+    pub(super) async fn remove_within(&self, timeout: Duration) -> Result<()> {
         tracing::debug!(operation = self.plan.operation, name = %self.plan.name, "removing");
-        remove_confirmed(
-            &self.engine,
-            self.id.as_str(),
-            self.plan.spec.cleanup_timeout,
-        )
-        .await
-        .map_err(|e| self.mine(e))?;
+        let timeout = timeout.min(self.plan.spec.cleanup_timeout);
+        remove_confirmed(&self.engine, self.id.as_str(), timeout)
+            .await
+            .map_err(|e| self.mine(e))?;
         if let Some(hold) = &self.hold {
             hold.release();
         }

@@ -19,6 +19,8 @@ use crate::error::{Code, Error, Kind, Result};
 use crate::protocol::order::TerminalSize;
 use crate::protocol::time::rfc3339;
 
+/// An engine that is lost is asked for the removal no longer than this.
+const LOST_ENGINE_REMOVAL: Duration = Duration::from_secs(5);
 /// A call that is under way when the task is cancelled has so long to end.
 const LAST_STEP: Duration = Duration::from_secs(2);
 
@@ -268,7 +270,12 @@ async fn finish(
     let removed = if plan.spec.keep {
         None
     } else {
-        Some(container.remove().await)
+        // An engine that was given up just now is left to the guard.
+        let patience = match ended.outcome {
+            Outcome::EngineLost { .. } => LOST_ENGINE_REMOVAL,
+            _ => plan.spec.cleanup_timeout,
+        };
+        Some(container.remove_within(patience).await)
     };
     clock.phase(|phases| &mut phases.remove);
     if let Some(Err(error)) = &removed {

@@ -30,6 +30,8 @@ pub(crate) enum Event {
     EngineGivenUp,
     /// Somebody wants it to end.
     Cancel(Cancel),
+    /// Nothing was heard of it for a while.
+    TimeToLook,
     /// The time it was given is over.
     Deadline,
     /// The grace period after TERM is over.
@@ -174,8 +176,9 @@ impl Machine {
                     self.kill()
                 }
             }
-            Event::GraceOver if self.has_ended() => self.after_end(),
+            Event::GraceOver | Event::TimeToLook if self.has_ended() => self.after_end(),
             Event::GraceOver => self.kill(),
+            Event::TimeToLook => Action::Ask,
         }
     }
 

@@ -24,6 +24,8 @@ use crate::protocol::order::TerminalSize;
 
 /// An engine that does not answer for so long during a task is given up.
 const ENGINE_PATIENCE: Duration = Duration::from_secs(15);
+/// A task of which nothing is heard is looked at so often.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// A task that was ended on request has so long to get its last output read.
 const DRAIN_AFTER_ENDING: Duration = Duration::from_secs(2);
 
@@ -42,7 +44,7 @@ pub(super) struct Ended {
 type Slot<'a, T> = Option<Pin<Box<dyn Future<Output = T> + Send + 'a>>>;
 
 /// A question or signal to the engine that is under way.
-type Acting<'a> = Slot<'a, Event>;
+type Acting<'a> = Slot<'a, (Event, Instant)>;
 
 /// Watches until the task has ended and its output is through, or given up.
 pub(super) async fn watch_task(
@@ -132,7 +134,7 @@ pub(super) async fn watch_task(
         report.lost("the engine's connections were cut while the task ran");
     }
     if !report.complete {
-        report.lost("its reader did not take it before the task had to end");
+        report.lost("the rest was given up after the task had to end: its reader stalled, or the engine sent nothing more");
     }
     Ended {
         outcome: machine.outcome(),
@@ -176,10 +178,14 @@ impl UnderWay<'_> {
                         (self.pump, self.feed) = (None, None);
                         return Event::OutputEnded;
                     }
+                    Alarm::Look => {
+                        self.alarms.look = Some(Instant::now() + LOOK_EVERY);
+                        return Event::TimeToLook;
+                    }
                 },
-                event = next(&mut self.acting) => {
+                (event, asked) = next(&mut self.acting) => {
                     self.acting = None;
-                    return self.patience.judge(event);
+                    return self.patience.judge(event, asked);
                 }
                 code = next(&mut self.exit) => {
                     self.exit = None;
@@ -248,12 +254,15 @@ struct Alarms {
     deadline: Option<Instant>,
     grace: Option<Instant>,
     drain: Option<Instant>,
+    /// An engine that is stopped cuts no connection, and would never be asked.
+    look: Option<Instant>,
 }
 
 enum Alarm {
     Deadline,
     Grace,
     Drain,
+    Look,
 }
 
 impl Alarms {
@@ -262,6 +271,7 @@ impl Alarms {
             deadline: timeout.map(|timeout| Instant::now() + timeout),
             grace: None,
             drain: None,
+            look: Some(Instant::now() + LOOK_EVERY),
         }
     }
 
@@ -271,6 +281,7 @@ impl Alarms {
             () = ring(&mut self.deadline) => Alarm::Deadline,
             () = ring(&mut self.grace) => Alarm::Grace,
             () = ring(&mut self.drain) => Alarm::Drain,
+            () = ring(&mut self.look) => Alarm::Look,
         }
     }
 }
@@ -286,16 +297,17 @@ async fn ring(alarm: &mut Option<Instant>) {
 /// How long an engine that does not answer is asked again.
 #[derive(Default)]
 struct Patience {
+    /// When the first question was asked that it has not answered.
     failing_since: Option<Instant>,
 }
 
 impl Patience {
-    fn judge(&mut self, answer: Event) -> Event {
+    fn judge(&mut self, answer: Event, asked: Instant) -> Event {
         if !matches!(answer, Event::InspectFailed(_)) {
             self.failing_since = None;
             return answer;
         }
-        let since = self.failing_since.get_or_insert_with(Instant::now);
+        let since = self.failing_since.get_or_insert(asked);
         if since.elapsed() > ENGINE_PATIENCE {
             Event::EngineGivenUp
         } else {
@@ -322,11 +334,13 @@ async fn next<T>(slot: &mut Slot<'_, T>) -> T {
     }
 }
 
-async fn ask(container: &TaskContainer, after: Duration) -> Event {
+/// The answer, and when it was asked.
+async fn ask(container: &TaskContainer, after: Duration) -> (Event, Instant) {
     if !after.is_zero() {
         sleep(after).await;
     }
-    match container
+    let asked = Instant::now();
+    let answer = match container
         .engine()
         .container_inspect(container.id().as_str())
         .await
@@ -334,7 +348,8 @@ async fn ask(container: &TaskContainer, after: Duration) -> Event {
         Ok(inspect) => Event::Inspected(inspect.state),
         Err(error) if error.is_not_found() => Event::Vanished,
         Err(error) => Event::InspectFailed(error.message()),
-    }
+    };
+    (answer, asked)
 }
 
 fn log_signal(container: &TaskContainer, signal: &str) {
@@ -342,7 +357,7 @@ fn log_signal(container: &TaskContainer, signal: &str) {
     tracing::info!(operation = plan.operation, name = %plan.name, signal, "stopping");
 }
 
-async fn signal(container: &TaskContainer, signal: &'static str) -> Event {
+async fn signal(container: &TaskContainer, signal: &'static str) -> (Event, Instant) {
     log_signal(container, signal);
     match container
         .engine()

@@ -4,6 +4,7 @@
 //! Where none answers, every test is ignored.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod behind;
 mod commands;
 mod ending;
 mod exec;
@@ -11,6 +12,7 @@ mod exec;
 mod fault_proxy;
 mod faults;
 mod foreign;
+mod helpers;
 mod isolation;
 mod library;
 mod limits;
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
         receipt::TESTS,
         streams::TESTS,
         isolation::TESTS,
+        helpers::TESTS,
         limits::TESTS,
         ending::TESTS,
         faults::TESTS,

@@ -23,7 +23,7 @@ pub(crate) const IMAGE: &str = "busybox:latest";
 /// No step of a test takes so long, however busy the machine is.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_acode-rt");
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_acode-rt");
 const TIMEOUTS: Timeouts = Timeouts {
     ask: PATIENCE,
     act: PATIENCE,

@@ -97,7 +97,7 @@ impl Connection {
             };
             if matches!(body, Body::Chunks) {
                 self.engine.write_all(&request)?;
-                return self.tunnel(false);
+                return self.tunnel(false, false);
             }
             self.held.store(true, Ordering::Relaxed);
             if let Body::Length(length) = body {
@@ -213,6 +213,10 @@ impl Connection {
         for action in rule.iter().flat_map(|rule| &rule.actions) {
             match action {
                 Action::Trickle => trickle = true,
+                Action::Cut(Cut::Body) if matches!(body, Body::Stream) => {
+                    self.client.write_all(&reply)?;
+                    return self.tunnel(false, true).map(|()| false);
+                }
                 Action::Cut(cut) => return self.cut(&reply, head, *cut).map(|()| false),
                 _ => {}
             }
@@ -224,7 +228,7 @@ impl Connection {
         match body {
             Body::Length(_) => Ok(true),
             Body::Chunks => self.chunks(trickle),
-            Body::Stream => self.tunnel(trickle).map(|()| false),
+            Body::Stream => self.tunnel(trickle, false).map(|()| false),
         }
     }
 
@@ -263,8 +267,8 @@ impl Connection {
         }
     }
 
-    /// Both ways until both have ended.
-    fn tunnel(&mut self, trickle: bool) -> io::Result<()> {
+    /// Both ways until both have ended, or with `cut` until half of the first bytes were passed on.
+    fn tunnel(&mut self, trickle: bool, cut: bool) -> io::Result<()> {
         let (mut from, mut to) = (
             self.from_client.get_ref().try_clone()?,
             self.engine.try_clone()?,
@@ -279,6 +283,9 @@ impl Connection {
             let count = bytes.len();
             if count == 0 {
                 break;
+            }
+            if cut {
+                return pass(&self.client, &bytes[..count / 2], false);
             }
             pass(&self.client, bytes, trickle)?;
             self.from_engine.consume(count);
