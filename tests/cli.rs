@@ -15,7 +15,7 @@ use nix::unistd::geteuid;
 use serde_json::Value;
 use untouched::{Dir, PROGRAM, Run, Untouched, program, program_at};
 
-const COMMANDS: [&str; 8] = [
+const COMMANDS: [&str; 9] = [
     "exec",
     "list",
     "inspect",
@@ -23,6 +23,7 @@ const COMMANDS: [&str; 8] = [
     "stop",
     "rm",
     "cleanup",
+    "doctor",
     "completions",
 ];
 

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+#[path = "../fuzz/process_1.rs"]
+mod process_1;
 #[path = "../fuzz/properties.rs"]
 mod properties;
 
@@ -34,4 +36,14 @@ fn demultiplexing() {
 #[test]
 fn json_values() {
     replay("json_lines", properties::json_lines);
+}
+
+#[test]
+fn orders_to_process_1() {
+    replay("orders", process_1::orders);
+}
+
+#[test]
+fn records_of_process_1() {
+    replay("records", process_1::records);
 }

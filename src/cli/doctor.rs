@@ -1,5 +1,6 @@
 use std::path::{Path, PathBuf};
 
+use acode_rt::Program;
 use acode_rt::engine::{Engine, EngineKind};
 use acode_rt::error::{Error, Result};
 use acode_rt::sweep::ledger::{Holding, Kind, Standing, ledger};
@@ -107,56 +108,24 @@ fn shown(text: &str) -> &str {
     if text.is_empty() { "unknown" } else { text }
 }
 
-/// Whether this program can stand as process 1 in tasks. So far that is whether it needs a loader that is not in every image; what else
-/// placing it takes belongs here.
+/// Whether this program can stand as process 1 in tasks.
 fn process_1() -> Finding {
-    let (good, detail) = match std::fs::read("/proc/self/exe")
-        .ok()
-        .as_deref()
-        .map(is_static)
-    {
-        Some(Some(true)) => (true, "this program is static and runs in any image"),
-        Some(Some(false)) => (
-            false,
-            "this program is dynamic: it needs a loader that images may not have, so the engine's init is used",
+    let program = Program::this();
+    let (good, detail) = match program.init() {
+        Ok(path) => (
+            true,
+            format!(
+                "{} is bound into tasks, where the engine sees it",
+                path.display()
+            ),
         ),
-        Some(None) | None => (
-            false,
-            "whether this program is static cannot be told, so the engine's init is used",
-        ),
+        Err(why) => (false, format!("the engine's init is used: {why}")),
     };
     Finding {
         what: "process 1",
         good,
-        detail: detail.into(),
+        detail,
     }
-}
-
-/// Whether a 64-bit ELF file asks for no interpreter (`PT_INTERP` among its program headers); `None` where it cannot be read as one.
-fn is_static(file: &[u8]) -> Option<bool> {
-    const PT_INTERP: u64 = 3;
-    let little = match file.get(..6)? {
-        [0x7f, b'E', b'L', b'F', 2, order @ (1 | 2)] => *order == 1,
-        _ => return None,
-    };
-    let number = |at: usize, bytes: usize| {
-        let field = file.get(at..at.checked_add(bytes)?)?;
-        let add = |sum: u64, byte: &u8| sum << 8 | u64::from(*byte);
-        Some(if little {
-            field.iter().rev().fold(0, add)
-        } else {
-            field.iter().fold(0, add)
-        })
-    };
-    let first = usize::try_from(number(0x20, 8)?).ok()?;
-    let size = usize::try_from(number(0x36, 2)?).ok()?;
-    let count = usize::try_from(number(0x38, 2)?).ok()?;
-    for index in 0..count {
-        if number(first.checked_add(index * size)?, 4)? == PT_INTERP {
-            return Some(false);
-        }
-    }
-    Some(true)
 }
 
 /// Where the file is kept that tasks without a network see as `/etc/hosts`.

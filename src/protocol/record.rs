@@ -146,7 +146,11 @@ impl Record {
     /// Reads what stands behind the nonce.
     fn parse(behind: &[u8]) -> Option<Self> {
         let (letter, digits) = behind.split_first()?;
+        // A sign would be read too.
         let digits = std::str::from_utf8(digits).ok()?;
+        if !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+            return None;
+        }
         let (a, b) = digits.split_at_checked(8)?;
         let a = u32::from_str_radix(a, 16).ok()?;
         let how = match letter {

@@ -630,4 +630,140 @@ mod tests {
         let odd = run([(Event::OutputEnded, Ask), (ended(-1), Finish)]);
         assert_eq!(odd.outcome().status(), 125);
     }
+
+    /// A task with our own process 1, which says `word` before the engine says that it has ended with `code`.
+    fn told(
+        steps: impl IntoIterator<Item = Event>,
+        word: impl Into<Option<Word>>,
+        end: Event,
+    ) -> Outcome {
+        let mut machine = Machine::new(Duration::from_secs(5), Some("sh".into()));
+        for event in steps {
+            machine.step(event);
+        }
+        if let Some(word) = word.into() {
+            machine.told(word);
+        }
+        machine.step(Event::OutputEnded);
+        machine.step(end);
+        machine.outcome()
+    }
+
+    const SILENT: Option<Word> = None;
+
+    fn word(how: How, cause: Cause) -> Word {
+        Word { how, cause }
+    }
+
+    #[test]
+    fn fr_020a_18_process_1_tells_a_signal_from_a_code() {
+        use Cause::{Itself, Outside};
+        let exited = |code| Outcome::Exited { code };
+        for (how, cause, engine, outcome) in [
+            (How::Exited(0), Itself, ended(0), exited(0)),
+            (How::Exited(139), Itself, ended(139), exited(139)),
+            (
+                How::Signaled(11),
+                Itself,
+                ended(139),
+                Outcome::Signaled { signal: 11 },
+            ),
+            (
+                How::Signaled(9),
+                Itself,
+                state("exited", 137, true),
+                Outcome::OutOfMemory,
+            ),
+            (
+                How::Exited(137),
+                Itself,
+                state("exited", 137, true),
+                exited(137),
+            ),
+            (How::Exited(3), Outside, ended(3), exited(3)),
+            (How::Exited(0), Outside, ended(0), Outcome::Stopped),
+            (How::Signaled(15), Outside, ended(143), Outcome::Stopped),
+        ] {
+            assert_eq!(told([], word(how, cause), engine), outcome, "{how:?}");
+        }
+        let failed = told([], word(How::Failed(2), Itself), ended(127));
+        assert_eq!(failed.status(), 127);
+        assert!(matches!(
+            failed,
+            Outcome::StartFailed {
+                reason: StartFailure::NotFound,
+                ..
+            }
+        ));
+    }
+
+    #[test]
+    fn an_end_without_process_1s_word_or_against_it_is_no_success() {
+        for code in [0, 1, 143] {
+            assert_eq!(told([], SILENT, ended(code)).status(), 125, "{code}");
+        }
+        assert_eq!(told([], SILENT, ended(137)), Outcome::Exited { code: 137 });
+        assert_eq!(
+            told([], word(How::Exited(0), Cause::Itself), ended(1)).status(),
+            125
+        );
+        // A cut that takes both connections.
+        let lost = |code| told([Event::WaitBroken], SILENT, ended(code));
+        assert_eq!((lost(137).status(), lost(143).status()), (125, 125));
+        assert_eq!(lost(7), Outcome::Exited { code: 7 });
+    }
+
+    #[test]
+    fn who_ended_it_is_known_by_process_1s_word() {
+        let killed = word(How::Signaled(9), Cause::Order);
+        let deadline = Outcome::Deadline { after_ms: 5000 };
+        let cancelled = |by| Outcome::Cancelled { by };
+        assert_eq!(told([Event::Deadline], killed, ended(137)), deadline);
+        assert_eq!(
+            told([], word(How::Signaled(9), Cause::Deadline), ended(137)),
+            deadline
+        );
+        let kill = || [Event::Cancel(Cancel::Kill)];
+        assert_eq!(told(kill(), killed, ended(137)), cancelled(Cancel::Kill));
+        // By itself, just before our KILL came.
+        let itself = word(How::Exited(137), Cause::Itself);
+        assert_eq!(
+            told(kill(), itself, ended(137)),
+            Outcome::Exited { code: 137 }
+        );
+        let stop = || [Event::Cancel(Cancel::Stop)];
+        assert_eq!(
+            told(stop(), word(How::Exited(0), Cause::Itself), ended(0)),
+            cancelled(Cancel::Stop)
+        );
+    }
+
+    #[test]
+    fn what_the_engine_may_have_ended_is_looked_into() {
+        let after = |word: Option<Word>, code| {
+            let mut machine = Machine::new(Duration::from_secs(5), Some("sh".into()));
+            if let Some(word) = word {
+                machine.told(word);
+            }
+            machine.step(Event::OutputEnded);
+            machine.step(ended(code));
+            machine.may_be_the_engines_end()
+        };
+        assert!(after(None, 137));
+        assert!(after(Some(word(How::Signaled(15), Cause::Outside)), 143));
+        assert!(after(Some(word(How::Exited(0), Cause::Outside)), 0));
+        assert!(!after(Some(word(How::Signaled(9), Cause::Itself)), 137));
+        assert!(!after(Some(word(How::Exited(0), Cause::Itself)), 0));
+    }
+
+    #[test]
+    fn a_task_of_which_nothing_is_heard_is_looked_at() {
+        run([
+            (Event::TimeToLook, Action::Ask),
+            (state("running", 0, false), Action::Wait),
+            (Event::TimeToLook, Action::Ask),
+            (Event::InspectFailed("stopped".into()), Action::AskAgain(1)),
+            (Event::EngineGivenUp, Action::Finish),
+        ]);
+    }
 }

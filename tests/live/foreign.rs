@@ -27,6 +27,9 @@ async fn create_foreign(
     labels: Labels,
 ) -> (String, String) {
     let name = ContainerName::new(&Prefix::default(), &ctx.session, "foreign").unwrap();
+    // Without a label it would be an orphan by its name.
+    let mut labels = labels;
+    labels.insert("com.example".into(), "1".into());
     let body = CreateBody {
         image: image.to_owned(),
         cmd: Some(command.iter().map(|word| (*word).to_owned()).collect()),
@@ -62,7 +65,7 @@ async fn assert_untouchable(engine: &Engine, ctx: &Ctx, id: &str, name: &str) {
         .run(&["cleanup", "--json", "--session", &ctx.session])
         .expect(0)
         .json();
-    assert_eq!(cleanup, serde_json::json!([]));
+    assert_eq!(cleanup["containers"], serde_json::json!([]));
     ctx.exec(&["--task", "foreign"], &["true"])
         .expect_error("ACODE-CTN-005");
     assert_eq!(

@@ -62,7 +62,7 @@ fn fr_020a_64_66_an_orphan_gives_its_name_up(ctx: &Ctx) {
     let [orphan] = &ctx.list()[..] else {
         panic!("{:?}", ctx.list())
     };
-    killed.signal(Signal::SIGKILL);
+    killed.kill_with_guard();
     assert_eq!(killed.wait().status, -9);
     let (run, receipt) = ctx.sh_receipt(&["--task", "t", "-v"], "echo replaced");
     let run = run.expect(0);

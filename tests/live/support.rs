@@ -163,7 +163,15 @@ impl Ctx {
     pub(crate) fn exec_program(&self, options: &[&str], command: &[&str]) -> Command {
         let mut program = self.program();
         // What other tests make for a sweep is theirs.
-        program.args(["exec", "--session", &self.session, "--image", IMAGE, "--sweep", "off"]);
+        program.args([
+            "exec",
+            "--session",
+            &self.session,
+            "--image",
+            IMAGE,
+            "--sweep",
+            "off",
+        ]);
         if self.target.plain {
             program.args(["--init", "engine"]);
         }
