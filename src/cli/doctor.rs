@@ -229,32 +229,3 @@ fn table(holdings: &[&Holding]) -> String {
     let rows: Vec<Vec<String>> = holdings.iter().map(row).collect();
     render::table(&["KIND", "NAME", "SESSION", "OWNER", "REASON"], &rows)
 }
-
-#[cfg(test)]
-mod tests {
-    use super::is_static;
-
-    /// A 64-bit ELF header and one program header of this type.
-    fn elf(order: u8, kind: u8) -> Vec<u8> {
-        let mut file = vec![0; 64 + 56];
-        file[..6].copy_from_slice(&[0x7f, b'E', b'L', b'F', 2, order]);
-        let low = |at: usize, bytes: usize| if order == 1 { at } else { at + bytes - 1 };
-        file[low(0x20, 8)] = 64;
-        file[low(0x36, 2)] = 56;
-        file[low(0x38, 2)] = 1;
-        file[low(64, 4)] = kind;
-        file
-    }
-
-    #[test]
-    fn a_program_that_names_an_interpreter_is_dynamic() {
-        for order in [1, 2] {
-            assert_eq!(is_static(&elf(order, 1)), Some(true));
-            assert_eq!(is_static(&elf(order, 3)), Some(false));
-            assert_eq!(is_static(&elf(order, 3)[..64]), None, "cut");
-        }
-        assert_eq!(is_static(b""), None);
-        assert_eq!(is_static(b"#!/bin/sh\n"), None);
-        assert_eq!(is_static(&elf(3, 1)), None, "no byte order");
-    }
-}

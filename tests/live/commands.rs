@@ -2,7 +2,6 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::running::Running;
