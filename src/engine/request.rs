@@ -14,7 +14,7 @@ use crate::error::{Code, Error, Kind, Result, shown};
 use crate::protocol::target::Target;
 
 /// The longest answer that is read into memory: a list of very many containers.
-const MAX_BODY: usize = 32 * 1024 * 1024;
+const MAX_BODY: usize = 8 * 1024 * 1024;
 /// The longest error text that is read, and shown.
 const MAX_ERROR_BODY: usize = 64 * 1024;
 /// How often a call that is safe to repeat is tried in all.

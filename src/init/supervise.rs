@@ -22,7 +22,7 @@ use super::task_input::TaskInput;
 use super::terminal::Terminal;
 use crate::program::close_inherited;
 use crate::protocol::order::{Hello, Order, Orders};
-use crate::protocol::record::{Cause, End, How, Record};
+use crate::protocol::record::{ABANDONED, Cause, End, How, Record};
 
 /// So much of a command and its environment is taken at most; the kernel takes less.
 const MAX_COMMAND: usize = 8 << 20;
@@ -82,6 +82,8 @@ struct Supervisor {
     cause: Cause,
     /// A signal from outside was passed on.
     from_outside: bool,
+    /// The client was gone while the task ran.
+    abandoned: bool,
     /// Since when everything is being killed.
     ending_since: Option<Instant>,
     nobody_left: bool,
@@ -119,6 +121,7 @@ impl Supervisor {
             how: None,
             cause: Cause::Itself,
             from_outside: false,
+            abandoned: false,
             ending_since: None,
             nobody_left: false,
             told: false,
@@ -285,6 +288,7 @@ impl Supervisor {
         let Some(hello) = self.hello.clone() else {
             return;
         };
+        self.tell(Record::Started);
         self.deadline = hello
             .deadline_ms
             .and_then(|ms| Instant::now().checked_add(Duration::from_millis(ms)));
@@ -445,6 +449,7 @@ impl Supervisor {
     /// What follows from what is known; the exit code at the very end.
     fn conclude(&mut self, now: Instant) -> Option<u8> {
         if !self.client_lives {
+            self.abandoned |= self.how.is_none();
             self.end(Cause::Itself);
         } else if self.deadline.is_some_and(|deadline| now >= deadline) {
             self.end(Cause::Deadline);
@@ -457,7 +462,11 @@ impl Supervisor {
         }
         let how = self.how.unwrap_or(How::Signaled(Signal::SIGKILL as u8));
         if !self.client_lives {
-            return Some(how.exit_code());
+            return Some(if self.abandoned {
+                ABANDONED
+            } else {
+                how.exit_code()
+            });
         }
         if self.terminal.is_some() {
             return self.is_late(now).then(|| how.exit_code());

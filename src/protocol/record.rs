@@ -54,6 +54,8 @@ fn write_hex(out: &mut [u8], bytes: impl Iterator<Item = u8>) {
 /// One record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Record {
+    /// The command is known, and about to be started.
+    Started,
     /// So many more bytes of input were passed on to the task.
     Credit(u32),
     /// The task has closed its standard input: no more is wanted.
@@ -97,6 +99,9 @@ pub enum Cause {
     Outside,
 }
 
+/// The exit code of process 1 when its client was gone before the task had ended. The task's own are always told.
+pub const ABANDONED: u8 = 125;
+
 impl How {
     /// The exit code that process 1 ends with.
     pub fn exit_code(self) -> u8 {
@@ -119,6 +124,7 @@ impl Record {
     pub fn to_bytes(self, nonce: &Nonce) -> [u8; RECORD_LEN] {
         let (letter, a, b) = match self {
             Self::Credit(bytes) => (b'c', bytes, 0),
+            Self::Started => (b'b', 0, 0),
             Self::InputClosed => (b'i', 0, 0),
             Self::OutputEnd => (b'o', 0, 0),
             Self::End(End { how, cause }) => {
@@ -155,6 +161,7 @@ impl Record {
         let a = u32::from_str_radix(a, 16).ok()?;
         let how = match letter {
             b'c' => return Some(Self::Credit(a)),
+            b'b' => return Some(Self::Started),
             b'i' => return Some(Self::InputClosed),
             b'o' => return Some(Self::OutputEnd),
             b'e' => How::Exited(u8::try_from(a).ok()?),
@@ -254,7 +261,8 @@ enum Look {
 mod tests {
     use super::*;
 
-    const RECORDS: [Record; 7] = [
+    const RECORDS: [Record; 8] = [
+        Record::Started,
         Record::Credit(u32::MAX),
         Record::InputClosed,
         Record::OutputEnd,
@@ -317,7 +325,7 @@ mod tests {
         let other = Record::InputClosed.to_bytes(&Nonce::of("another"));
         let mut odd = Record::InputClosed.to_bytes(&nonce);
         odd[NONCE_LEN] = b'?';
-        let mut big = RECORDS[3].to_bytes(&nonce);
+        let mut big = RECORDS[4].to_bytes(&nonce);
         big[NONCE_LEN + 1] = b'f';
         for output in [
             &other[..],
@@ -333,7 +341,7 @@ mod tests {
 
     #[test]
     fn records_are_short_text() {
-        let bytes = RECORDS[0].to_bytes(&Nonce::of("operation"));
+        let bytes = RECORDS[1].to_bytes(&Nonce::of("operation"));
         assert!(bytes.is_ascii() && !bytes.contains(&b'\n'));
         assert_eq!(bytes.len(), RECORD_LEN);
         assert_ne!(Nonce::of("a"), Nonce::of("b"));

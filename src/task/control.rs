@@ -24,6 +24,8 @@ pub(super) struct Control(Arc<Shared>);
 struct Shared {
     wishes: watch::Sender<Wishes>,
     end: OnceLock<End>,
+    /// Process 1 has our orders.
+    started: OnceLock<()>,
 }
 
 #[expect(clippy::struct_excessive_bools, reason = "each is a wish of its own")]
@@ -43,6 +45,7 @@ impl Control {
         Self(Arc::new(Shared {
             wishes: watch::Sender::new(Wishes::default()),
             end: OnceLock::new(),
+            started: OnceLock::new(),
         }))
     }
 
@@ -67,6 +70,11 @@ impl Control {
         self.0.end.get().copied()
     }
 
+    /// Whether process 1 has answered at all.
+    pub(super) fn has_started(&self) -> bool {
+        self.0.started.get().is_some()
+    }
+
     fn take_note(&self, record: Record) {
         match record {
             Record::Credit(bytes) => self
@@ -78,6 +86,7 @@ impl Control {
                 .wishes
                 .send_modify(|wishes| wishes.input_closed = true),
             Record::End(end) => drop(self.0.end.set(end)),
+            Record::Started => drop(self.0.started.set(())),
             Record::OutputEnd => {}
         }
     }

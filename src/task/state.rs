@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::outcome::{Cancel, Evidence, Outcome, StartFailure};
 use crate::model::State as ContainerState;
-use crate::protocol::record::{Cause, End as Word, How};
+use crate::protocol::record::{ABANDONED, Cause, End as Word, How};
 
 /// Questions between two KILLs: about half a second.
 const ASKS_PER_KILL: u32 = 28;
@@ -32,6 +32,8 @@ pub(crate) enum Event {
     Cancel(Cancel),
     /// Nothing was heard of it for a while.
     TimeToLook,
+    /// Process 1 of a container that runs does not answer.
+    Unheard,
     /// The time it was given is over.
     Deadline,
     /// The grace period after TERM is over.
@@ -164,6 +166,10 @@ impl Machine {
                 self.end = Some(self.evidence.wait_code.map_or(End::Lost, End::Code));
                 Action::Finish
             }
+            Event::Unheard => {
+                self.lose("process 1 of the container did not answer");
+                Action::Finish
+            }
             Event::Cancel(cancel) => self.cancel(cancel),
             Event::Deadline => {
                 if self.ending.is_some() {
@@ -222,6 +228,9 @@ impl Machine {
             )),
             // An engine that stops or dies ends its containers, or closes the stream on which process 1 waits for us.
             None if self.lost_the_engine() && matches!(code, 137 | 143) => End::Lost,
+            None if self.told_of.is_some() && code == ABANDONED && self.ending.is_none() => {
+                End::Lost
+            }
             None if self.told_of.is_some() && !self.lost_the_engine() && code != 137 => {
                 End::Unknown(format!(
                     "process 1 did not say how the task ended, the engine says exit code {code}"
@@ -299,7 +308,7 @@ impl Machine {
             Some(End::Unknown(message)) => Err(message),
             Some(End::Lost) | None => {
                 let message = if self.last_error.is_empty() {
-                    "its connections were cut, and the container ended with it".to_owned()
+                    "its connection to the task was cut, which ended the task".to_owned()
                 } else {
                     self.last_error.clone()
                 };
@@ -334,7 +343,11 @@ impl Machine {
 
     /// It is.
     pub(crate) fn lose_the_engine(&mut self) {
-        self.last_error = "it was shut down while the task ran, and ended the task".into();
+        self.lose("it was shut down while the task ran, and ended the task");
+    }
+
+    fn lose(&mut self, why: &str) {
+        self.last_error = why.into();
         self.end = Some(End::Lost);
     }
 
@@ -366,6 +379,8 @@ impl Machine {
         match self.ending {
             None if code == 137 && oom => Some(Outcome::OutOfMemory),
             None => Some(Outcome::Exited { code }),
+            // Process 1 would have told of an end that was not ours.
+            Some(_) if self.told_of.is_some() => None,
             // It may have ended by itself just before our KILL came.
             Some(_) => (!matches!(code, 137 | 143) && self.evidence.signals == ["KILL"])
                 .then_some(Outcome::Exited { code }),
@@ -710,6 +725,10 @@ mod tests {
         // A cut that takes both connections.
         let lost = |code| told([Event::WaitBroken], SILENT, ended(code));
         assert_eq!((lost(137).status(), lost(143).status()), (125, 125));
+        assert!(matches!(
+            told([], SILENT, ended(ABANDONED.into())),
+            Outcome::EngineLost { .. }
+        ));
         assert_eq!(lost(7), Outcome::Exited { code: 7 });
     }
 
@@ -725,6 +744,11 @@ mod tests {
         );
         let kill = || [Event::Cancel(Cancel::Kill)];
         assert_eq!(told(kill(), killed, ended(137)), cancelled(Cancel::Kill));
+        // We closed its connection, since nobody took the output.
+        assert_eq!(
+            told([Event::Deadline], SILENT, ended(ABANDONED.into())),
+            deadline
+        );
         // By itself, just before our KILL came.
         let itself = word(How::Exited(137), Cause::Itself);
         assert_eq!(

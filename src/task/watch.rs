@@ -99,7 +99,13 @@ pub(super) async fn watch_task(
             .map(|(control, sizes)| Box::pin(pass_on_sizes(control, sizes)) as _),
         exit: Some(Box::pin(waiting.exit_code())),
         acting: None,
-        alarms: Alarms::new(spec.timeout),
+        alarms: Alarms::new(
+            spec.timeout,
+            control
+                .is_some()
+                .then(|| Instant::now() + container.engine().timeouts().act),
+        ),
+        control: control.clone(),
         patience: Patience::default(),
     };
     loop {
@@ -158,6 +164,7 @@ struct UnderWay<'a> {
     acting: Acting<'a>,
     alarms: Alarms,
     patience: Patience,
+    control: Option<Control>,
 }
 
 impl UnderWay<'_> {
@@ -178,6 +185,8 @@ impl UnderWay<'_> {
                         (self.pump, self.feed) = (None, None);
                         return Event::OutputEnded;
                     }
+                    Alarm::Answer if self.control.as_ref().is_some_and(Control::has_started) => {}
+                    Alarm::Answer => return Event::Unheard,
                     Alarm::Look => {
                         self.alarms.look = Some(Instant::now() + LOOK_EVERY);
                         return Event::TimeToLook;
@@ -194,7 +203,13 @@ impl UnderWay<'_> {
                 end = next(&mut self.pump) => {
                     self.pump = None;
                     match end {
-                        output::End::Stream => return Event::OutputEnded,
+                        output::End::Stream => {
+                            // Without its word nothing more can come: closing our side ends whatever still runs.
+                            if self.control.as_ref().is_some_and(|control| control.end().is_none()) {
+                                self.feed = None;
+                            }
+                            return Event::OutputEnded;
+                        }
                         output::End::ReceiverGone => {
                             self.feed = None;
                             machine.step(Event::OutputEnded);
@@ -256,6 +271,8 @@ struct Alarms {
     drain: Option<Instant>,
     /// An engine that is stopped cuts no connection, and would never be asked.
     look: Option<Instant>,
+    /// Process 1 has to have answered.
+    answer: Option<Instant>,
 }
 
 enum Alarm {
@@ -263,15 +280,17 @@ enum Alarm {
     Grace,
     Drain,
     Look,
+    Answer,
 }
 
 impl Alarms {
-    fn new(timeout: Option<Duration>) -> Self {
+    fn new(timeout: Option<Duration>, answer: Option<Instant>) -> Self {
         Self {
             deadline: timeout.map(|timeout| Instant::now() + timeout),
             grace: None,
             drain: None,
             look: Some(Instant::now() + LOOK_EVERY),
+            answer,
         }
     }
 
@@ -282,6 +301,7 @@ impl Alarms {
             () = ring(&mut self.grace) => Alarm::Grace,
             () = ring(&mut self.drain) => Alarm::Drain,
             () = ring(&mut self.look) => Alarm::Look,
+            () = ring(&mut self.answer) => Alarm::Answer,
         }
     }
 }
