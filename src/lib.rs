@@ -42,7 +42,9 @@ pub use error::{Code, Error, Result};
 pub use program::{Program, serve_helper};
 pub use protocol::image_ref::ImageRef;
 pub use protocol::name::{ContainerName, Prefix};
-pub use task::{Cancel, Canceller, Limits, Outcome, Receipt, Runner, TaskContainer, TaskIo, TaskSpec, run};
+pub use task::{
+    Cancel, Canceller, Limits, Outcome, Receipt, Runner, TaskContainer, TaskIo, TaskSpec, run,
+};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -48,7 +48,7 @@ pub(crate) fn acode_rt(bin: &str, task: &[&str]) -> Vec<String> {
     owned(&[&[bin, "exec", "--image", IMAGE, "--"], task].concat())
 }
 
-/// The raw client with the create body that `acode-rt exec` says it would send for this task.
+/// The raw client with the create body that `acode-rt exec` says it would send for this task with the engine's process 1.
 ///
 /// # Errors
 /// When the program cannot tell it.
@@ -59,7 +59,16 @@ pub(crate) fn raw(
     task: &[&str],
 ) -> Result<Vec<String>, String> {
     let told = Command::new(bin)
-        .args(["exec", "--image", IMAGE, "--dry-run", "--json", "--"])
+        .args([
+            "exec",
+            "--image",
+            IMAGE,
+            "--init",
+            "engine",
+            "--dry-run",
+            "--json",
+            "--",
+        ])
         .args(task)
         .env("DOCKER_HOST", host)
         .env_remove("DOCKER_CONTEXT")

@@ -4,7 +4,6 @@ use std::process::Stdio;
 use std::sync::mpsc;
 use std::thread;
 
-
 use crate::running::Running;
 use crate::support::{Ctx, PATIENCE, tests};
 
