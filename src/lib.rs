@@ -19,14 +19,15 @@
 //! - [`protocol`]: bytes in, values out; pure.
 //! - [`model`]: the types of the wire.
 //! - [`engine`]: one call a file.
-//! - [`task`]: one task from its specification to its receipt; [`run`] is all of it in one call, [`TaskContainer`] step by step.
+//! - [`task`]: one task from its specification to its receipt; [`Runner::run`] is all of it in one call, [`TaskContainer`] step by step.
+//!   A [`Program`] beside the runner is process 1 of every task, and a guard that outlives this process.
 //! - [`sweep`]: containers that nobody owns any more.
 //!
 //! # Cancel safety
 //!
 //! Dropping the future of an engine call abandons it: its connection closes, and whether the engine acted is unknown unless the call only
-//! reads. Functions for which more is to be said say it. To end a task use a [`Canceller`]: dropping the future of [`run`]
-//! abandons the container.
+//! reads. Functions for which more is to be said say it. To end a task use a [`Canceller`]: dropping the future of [`run`] ends it too,
+//! and its container is removed by the guard of the [`Runner`], or by a thread where it has none, but nobody learns how it ended.
 
 pub mod engine;
 pub mod error;

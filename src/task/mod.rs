@@ -11,6 +11,7 @@ mod output;
 mod plan;
 mod policy;
 mod receipt;
+mod recover;
 mod run;
 mod runner;
 mod spec;

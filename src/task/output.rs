@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
 use super::control::Records;
 use crate::engine::{Chunk, Output};
@@ -26,6 +27,29 @@ pub struct OutputReport {
     /// Why it is not complete.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub incomplete_because: Option<String>,
+    /// So many of the bytes did not arrive, and were read from the engine's log, which was exact.
+    pub recovered_bytes: u64,
+    /// There is reason to compare it with the engine's log.
+    #[serde(skip)]
+    pub(super) doubtful: bool,
+    /// The end of what arrived on each stream.
+    #[serde(skip)]
+    pub(super) last: [Last; 2],
+}
+
+/// The last bytes of a stream.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Last(Vec<u8>);
+
+impl Last {
+    const LEN: usize = 64;
+
+    pub(super) fn note(&mut self, data: &[u8]) {
+        let data = &data[data.len().saturating_sub(Self::LEN)..];
+        let excess = (self.0.len() + data.len()).saturating_sub(Self::LEN);
+        self.0.drain(..excess);
+        self.0.extend_from_slice(data);
+    }
 }
 
 impl OutputReport {
@@ -88,6 +112,7 @@ pub(crate) async fn pump(
                 records.is_none()
             }
             Err(error) => {
+                report.doubtful = true;
                 report.incomplete_because = Some(error.message());
                 false
             }
@@ -103,16 +128,18 @@ pub(crate) async fn pump(
 }
 
 /// Passes one piece on, as far as there is room for it; `false` when nobody takes it.
-async fn pass_on(
+pub(super) async fn pass_on(
     mut chunk: Chunk,
     sink: Option<&mpsc::Sender<Chunk>>,
     left: &mut u64,
     report: &mut OutputReport,
 ) -> bool {
-    match chunk.stream {
-        Stream::Stdout => report.stdout_bytes += chunk.data.len() as u64,
-        Stream::Stderr => report.stderr_bytes += chunk.data.len() as u64,
-    }
+    let (bytes, last) = match chunk.stream {
+        Stream::Stdout => (&mut report.stdout_bytes, &mut report.last[0]),
+        Stream::Stderr => (&mut report.stderr_bytes, &mut report.last[1]),
+    };
+    *bytes += chunk.data.len() as u64;
+    last.note(&chunk.data);
     let room = usize::try_from(*left).unwrap_or(usize::MAX);
     if chunk.data.len() > room {
         chunk.data.truncate(room);
@@ -122,10 +149,14 @@ async fn pass_on(
     *left -= chunk.data.len() as u64;
     if let Some(sink) = sink
         && !chunk.data.is_empty()
-        && sink.send(chunk).await.is_err()
     {
-        report.incomplete_because = Some("the reader of the output went away".into());
-        return false;
+        let begun = Instant::now();
+        if sink.send(chunk).await.is_err() {
+            report.incomplete_because = Some("the reader of the output went away".into());
+            return false;
+        }
+        // An engine waits two seconds for whoever reads a stream of a task that has ended, and then drops the rest.
+        report.doubtful |= begun.elapsed() > Duration::from_secs(1);
     }
     true
 }

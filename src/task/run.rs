@@ -11,6 +11,7 @@ use super::outcome::{Cancel, Evidence, Outcome, StartFailure};
 use super::output::OutputReport;
 use super::plan::Plan;
 use super::receipt::{ContainerReceipt, EngineReceipt, HelpersReceipt, Phases, Receipt, SCHEMA};
+use super::recover::recover;
 use super::runner::{Requests, Runner};
 use super::spec::TaskSpec;
 use super::watch::{Ended, watch_task};
@@ -127,7 +128,12 @@ pub(super) async fn run_planned(
         match begin(&container, &requests, &mut clock).await {
             Ok(subscribed) => {
                 let orders = container.plan().first_orders()?;
-                let ended = watch_task(&container, subscribed, orders, io, &mut requests).await;
+                let sink = io.output.clone();
+                let mut ended = watch_task(&container, subscribed, orders, io, &mut requests).await;
+                if container.plan().init.is_err() {
+                    recover(&container, &ended.outcome, &mut ended.output, sink.as_ref()).await;
+                }
+                drop(sink);
                 clock.phase(|phases| &mut phases.run);
                 return Ok(finish(runner, &container, ended, clock).await);
             }

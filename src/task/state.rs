@@ -8,6 +8,8 @@ use crate::protocol::record::{ABANDONED, Cause, End as Word, How};
 
 /// Questions between two KILLs: about half a second.
 const ASKS_PER_KILL: u32 = 28;
+/// Questions, about a tenth of a second, after which a task does not end with its output.
+const ENDS_WITH_ITS_OUTPUT: u32 = 20;
 /// After so many it is left to the removal.
 const MAX_KILLS: u32 = 10;
 
@@ -63,6 +65,7 @@ pub(crate) struct Machine {
     output_ended: bool,
     wait_broken: bool,
     asked: u32,
+    outlived_its_output: bool,
     kills: u32,
     ending: Option<Ending>,
     end: Option<End>,
@@ -94,6 +97,7 @@ impl Machine {
             output_ended: false,
             wait_broken: false,
             asked: 0,
+            outlived_its_output: false,
             kills: 0,
             ending: None,
             end: None,
@@ -199,6 +203,7 @@ impl Machine {
         if self.kills > 0 {
             return self.still_there_after_kill();
         }
+        self.outlived_its_output |= self.output_ended && self.asked > ENDS_WITH_ITS_OUTPUT;
         // Closed streams do not mean an end: while wait is open and the output goes on there is no need to ask.
         if self.output_ended || self.wait_broken || self.evidence.wait_code.is_some() {
             Action::AskAgain(self.count())
@@ -243,6 +248,11 @@ impl Machine {
     /// Whether the connection that waits was lost, so that the end of the output may be a cut as well.
     pub(crate) fn lost_the_engine(&self) -> bool {
         self.wait_broken && self.evidence.wait_code.is_none()
+    }
+
+    /// Whether it ran on after its output had ended: it closed its streams, or their connection was cut just between two frames.
+    pub(crate) fn outlived_its_output(&self) -> bool {
+        self.outlived_its_output
     }
 
     fn cancel(&mut self, cancel: Cancel) -> Action {

@@ -135,7 +135,10 @@ pub(super) async fn watch_task(
     if machine.may_be_the_engines_end() && !container.engine().listens().await {
         machine.lose_the_engine();
     }
+    report.doubtful |= machine.outlived_its_output();
     if machine.lost_the_engine() && control.is_none() {
+        // What another engine wrote, or this one before it was killed, need not be all.
+        report.doubtful = false;
         // The stream has no end of its own: where the other connection was cut, this end may be a cut too.
         report.lost("the engine's connections were cut while the task ran");
     }

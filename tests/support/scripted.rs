@@ -278,6 +278,13 @@ fn act(state: &Mutex<State>, line: &str, body: &str) -> Vec<u8> {
         state.killed = true;
         return response("204 No Content", "");
     }
+    if line.contains("/logs") {
+        let head = format!(
+            "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n",
+            OUTPUT.len()
+        );
+        return [head.as_bytes(), OUTPUT].concat();
+    }
     inspect(&state)
 }
 
