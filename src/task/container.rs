@@ -17,7 +17,7 @@ use crate::model::Inspect;
 use crate::protocol::labels::OPERATION;
 use crate::protocol::name::ContainerName;
 use crate::protocol::units::{show_cpus, show_size};
-use crate::sweep::policy::{Decision, decide};
+use crate::sweep::policy::{Decision, believed, decide};
 use crate::sweep::{owned_labels, owner};
 
 /// How long a container is looked for whose create was not answered.
@@ -396,8 +396,11 @@ async fn judge(engine: &Engine, inspect: Inspect) -> Result<Holder> {
         return Ok(Holder::Other);
     };
     let running = matches!(Status::from(&inspect), Status::Running | Status::Paused);
-    let state = owner::look(labels.owner.as_ref(), owner::current().as_ref());
-    Ok(match decide(&labels, running, state, engine.now()) {
+    let observer = owner::current();
+    let state = owner::look(labels.owner.as_ref(), observer.as_ref());
+    let age = owner::age(labels.owner.as_ref(), observer.as_ref());
+    let now = believed(engine.now(), &labels, age);
+    Ok(match decide(&labels, running, state, now) {
         Decision::Remove(_) => Holder::Orphan(inspect.id),
         Decision::Keep(_) => Holder::Other,
     })

@@ -280,7 +280,7 @@ fn doctor_says_what_protects_tasks(ctx: &Ctx) {
         finding("process 1")["detail"]
             .as_str()
             .unwrap()
-            .starts_with("this program is ")
+            .ends_with(" is bound into tasks, where the engine sees it")
     );
     let table = ctx.run(&["doctor"]).expect(0);
     assert!(
