@@ -43,6 +43,7 @@ fn pure_code_does_no_io() {
         "src/guard/book.rs",
         "src/task/policy.rs",
         "src/task/state.rs",
+        "src/task/state/verdict.rs",
         "src/task/applied.rs",
         "src/sweep/policy.rs",
     ];

@@ -8,6 +8,7 @@ mod scripted;
 use std::time::{Duration, Instant};
 
 use acode_rt::engine::Chunk;
+use acode_rt::protocol::demux::Stream;
 use acode_rt::task::StartFailure;
 use acode_rt::{Canceller, Code, ImageRef, Outcome, Receipt, Result, TaskIo, TaskSpec};
 use scripted::{Fault, Rule, Scripted, response};
@@ -285,9 +286,8 @@ async fn output_that_was_cut_is_recovered_from_a_log_that_is_exact_and_from_no_o
                 .flat_map(|chunk| chunk.data.clone())
                 .collect()
         };
-        use acode_rt::protocol::demux::Stream::{Stderr, Stdout};
         assert_eq!(
-            (of(Stdout), of(Stderr)),
+            (of(Stream::Stdout), of(Stream::Stderr)),
             (b"out\n".to_vec(), b"err\n".to_vec()),
             "{cut}"
         );

@@ -30,12 +30,11 @@ pub(super) async fn recover(
     let patience = container.engine().timeouts().ask;
     let rest = match tokio::time::timeout(patience, missing(container, report)).await {
         Ok(Ok(Some(rest))) => rest,
-        Ok(Ok(None)) => return,
         Ok(Err(error)) => {
             tracing::warn!(operation = plan.operation, %error, "the engine's log could not be read");
             return;
         }
-        Err(_) => return,
+        Ok(Ok(None)) | Err(_) => return,
     };
     let passed = report.stdout_bytes + report.stderr_bytes;
     let mut left = plan

@@ -132,19 +132,7 @@ pub(super) async fn watch_task(
         }
     }
     drop(under_way);
-    if machine.may_be_the_engines_end() && !container.engine().listens().await {
-        machine.lose_the_engine();
-    }
-    report.doubtful |= machine.outlived_its_output();
-    if machine.lost_the_engine() && control.is_none() {
-        // What another engine wrote, or this one before it was killed, need not be all.
-        report.doubtful = false;
-        // The stream has no end of its own: where the other connection was cut, this end may be a cut too.
-        report.lost("the engine's connections were cut while the task ran");
-    }
-    if !report.complete {
-        report.lost("the rest was given up after the task had to end: its reader stalled, or the engine sent nothing more");
-    }
+    conclude(container, control.is_some(), &mut machine, &mut report).await;
     Ended {
         outcome: machine.outcome(),
         child_out_of_memory: machine.child_out_of_memory(),
@@ -154,6 +142,28 @@ pub(super) async fn watch_task(
             .into_inner()
             .unwrap_or_else(PoisonError::into_inner),
         ignored,
+    }
+}
+
+/// What can be said only once all is over: whether the engine went away, and what that makes of the output.
+async fn conclude(
+    container: &TaskContainer,
+    own_init: bool,
+    machine: &mut Machine,
+    report: &mut OutputReport,
+) {
+    if machine.may_be_the_engines_end() && !container.engine().listens().await {
+        machine.lose_the_engine();
+    }
+    report.doubtful |= machine.outlived_its_output();
+    if machine.lost_the_engine() && !own_init {
+        // What another engine wrote, or this one before it was killed, need not be all.
+        report.doubtful = false;
+        // The stream has no end of its own: where the other connection was cut, this end may be a cut too.
+        report.lost("the engine's connections were cut while the task ran");
+    }
+    if !report.complete {
+        report.lost("the rest was given up after the task had to end: its reader stalled, or the engine sent nothing more");
     }
 }
 
