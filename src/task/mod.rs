@@ -1,5 +1,6 @@
 //! The life of a task: what is asked for, what is sent, how it runs, how it ended.
 
+mod alarms;
 mod applied;
 mod cleanup;
 mod container;

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use tokio::io::AsyncRead;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep};
 
+use super::alarms::{Alarm, Alarms};
 use super::applied::Ignored;
 use super::container::{Subscribed, TaskContainer};
 use super::control::{Control, InputError, Records, note, read, steer};
@@ -24,8 +25,6 @@ use crate::protocol::order::TerminalSize;
 
 /// An engine that does not answer for so long during a task is given up.
 const ENGINE_PATIENCE: Duration = Duration::from_secs(15);
-/// A task of which nothing is heard is looked at so often.
-const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// A task that was ended on request has so long to get its last output read.
 const DRAIN_AFTER_ENDING: Duration = Duration::from_secs(2);
 
@@ -201,7 +200,7 @@ impl UnderWay<'_> {
                     Alarm::Answer if self.control.as_ref().is_some_and(Control::has_started) => {}
                     Alarm::Answer => return Event::Unheard,
                     Alarm::Look => {
-                        self.alarms.look = Some(Instant::now() + LOOK_EVERY);
+                        self.alarms.look_again();
                         return Event::TimeToLook;
                     }
                 },
@@ -275,56 +274,6 @@ fn begin<'a>(
         }
     };
     acting.get_or_insert_with(|| Box::pin(ask(container, question)));
-}
-
-/// The instants at which something happens by itself.
-struct Alarms {
-    deadline: Option<Instant>,
-    grace: Option<Instant>,
-    drain: Option<Instant>,
-    /// An engine that is stopped cuts no connection, and would never be asked.
-    look: Option<Instant>,
-    /// Process 1 has to have answered.
-    answer: Option<Instant>,
-}
-
-enum Alarm {
-    Deadline,
-    Grace,
-    Drain,
-    Look,
-    Answer,
-}
-
-impl Alarms {
-    fn new(timeout: Option<Duration>, answer: Option<Instant>) -> Self {
-        Self {
-            deadline: timeout.map(|timeout| Instant::now() + timeout),
-            grace: None,
-            drain: None,
-            look: Some(Instant::now() + LOOK_EVERY),
-            answer,
-        }
-    }
-
-    /// The next one; each rings once.
-    async fn next(&mut self) -> Alarm {
-        tokio::select! {
-            () = ring(&mut self.deadline) => Alarm::Deadline,
-            () = ring(&mut self.grace) => Alarm::Grace,
-            () = ring(&mut self.drain) => Alarm::Drain,
-            () = ring(&mut self.look) => Alarm::Look,
-            () = ring(&mut self.answer) => Alarm::Answer,
-        }
-    }
-}
-
-async fn ring(alarm: &mut Option<Instant>) {
-    match alarm {
-        Some(instant) => sleep_until(*instant).await,
-        None => std::future::pending().await,
-    }
-    *alarm = None;
 }
 
 /// How long an engine that does not answer is asked again.
