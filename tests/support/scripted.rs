@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use acode_rt::engine::{Engine, Host, Timeouts};
+use acode_rt::engine::{Chunk, Engine, Host, Timeouts};
+use acode_rt::{Canceller, ImageRef, Receipt, Result, TaskIo, TaskSpec};
+use tokio::sync::mpsc;
 
 pub(crate) const ID: &str = "c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1";
 
@@ -306,4 +308,54 @@ fn inspect(state: &State) -> Vec<u8> {
         "HostConfig": sent["HostConfig"],
     });
     response("200 OK", &body.to_string())
+}
+
+pub(crate) fn once(call: &'static str, fault: Fault) -> Vec<Rule> {
+    vec![Rule {
+        call,
+        fault,
+        times: 1,
+    }]
+}
+
+pub(crate) fn always(call: &'static str, fault: Fault) -> Vec<Rule> {
+    vec![Rule {
+        call,
+        fault,
+        times: u32::MAX,
+    }]
+}
+
+pub(crate) fn spec() -> TaskSpec {
+    let mut spec = TaskSpec::new("s", "t", ImageRef::parse("busybox").unwrap(), ["true"]);
+    spec.cleanup_timeout = Duration::from_secs(3);
+    spec
+}
+
+/// Runs one task and gives back what it wrote, too.
+pub(crate) async fn run(scripted: &Scripted) -> (Result<Receipt>, Vec<Chunk>) {
+    let engine = match scripted.connect().await {
+        Ok(engine) => engine,
+        Err(error) => return (Err(error), Vec::new()),
+    };
+    let (sender, mut receiver) = mpsc::channel(64);
+    let io = TaskIo {
+        output: Some(sender),
+        ..TaskIo::default()
+    };
+    let result = acode_rt::run(&engine, spec(), io, &Canceller::new()).await;
+    let mut chunks = Vec::new();
+    while let Some(chunk) = receiver.recv().await {
+        chunks.push(chunk);
+    }
+    (result, chunks)
+}
+
+pub(crate) async fn run_past_deadline(scripted: &Scripted) -> Receipt {
+    let engine = scripted.connect().await.unwrap();
+    let mut spec = spec();
+    spec.timeout = Some(Duration::from_millis(50));
+    acode_rt::run(&engine, spec, TaskIo::default(), &Canceller::new())
+        .await
+        .unwrap()
 }
