@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "support/scripted.rs"]
+#[expect(dead_code, reason = "some faults are the matter of other tests")]
 mod scripted;
 
 use std::time::{Duration, Instant};
