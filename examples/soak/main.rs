@@ -8,6 +8,7 @@ mod cases;
 mod fault_proxy;
 mod fault_table;
 mod faults;
+mod gigabyte;
 mod kill_table;
 mod kills;
 mod many;
@@ -21,8 +22,8 @@ use std::time::{Duration, Instant};
 use outside::{Ledger, Soak};
 
 const USAGE: &str =
-    "usage: soak [--host unix:///PATH] [--program PATH] kills|faults|owners|many|all [--quick]";
-const PARTS: [&str; 4] = ["kills", "faults", "owners", "many"];
+    "usage: soak [--host unix:///PATH] [--program PATH] kills|faults|owners|gigabyte|many|all [--quick]";
+const PARTS: [&str; 5] = ["kills", "faults", "owners", "gigabyte", "many"];
 
 /// A guard stays for a minute to be sure that nothing turns up late.
 const GUARDS_LEAVE: Duration = Duration::from_secs(100);
@@ -145,6 +146,7 @@ fn run(options: &Options) -> Result<bool, String> {
             "kills" => kills::run(&soak),
             "faults" => Ok(faults::run(&soak)),
             "owners" => Ok(owners(options)),
+            "gigabyte" => gigabyte::run(&soak),
             _ => many::run(&soak),
         }?;
         report.print(part, begun.elapsed());
