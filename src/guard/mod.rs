@@ -27,7 +27,7 @@ pub(crate) use process::run;
 /// The hidden word for the guard.
 pub(crate) const GUARD: &str = "__guard";
 /// A program that has not begun to stand guard after so long is none.
-const READY: Duration = Duration::from_secs(5);
+const READY: Duration = Duration::from_secs(30);
 
 /// The guard of one client and one engine. Clones are the same guard; when the last is dropped it ends, after what it still has to do.
 #[derive(Clone)]
