@@ -7,9 +7,13 @@ use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::{Code, Error, Kind, Result};
 use crate::{guard, init};
+
+/// This program, also when its file has been removed.
+const SELF: &str = "/proc/self/exe";
 
 /// As the first thing in `main`: where this process was started as process 1 of a task or as a guard, does that until it is over and
 /// returns what `main` is to return. `None` in every other case, at once.
@@ -25,6 +29,7 @@ use crate::{guard, init};
 /// ```
 pub fn serve_helper() -> Option<ExitCode> {
     let mut arguments = std::env::args_os().skip(1);
+    SERVES.store(true, Ordering::Relaxed);
     let word: OsString = arguments.next()?;
     match word.to_str()? {
         init::INIT => Some(init::run()),
@@ -34,24 +39,58 @@ pub fn serve_helper() -> Option<ExitCode> {
     }
 }
 
+/// This program begins with [`serve_helper`]. One that does not would run itself again and again as its own guard.
+static SERVES: AtomicBool = AtomicBool::new(false);
+
 /// A program that begins with [`serve_helper`].
 #[derive(Debug, Clone)]
 pub struct Program {
     /// How it is started here.
     command: PathBuf,
     /// Where an engine finds it, or why it cannot stand as process 1.
-    init: std::result::Result<PathBuf, &'static str>,
+    init: std::result::Result<InitFile, &'static str>,
+}
+
+/// The very file that was looked at.
+#[derive(Debug, Clone)]
+pub(crate) struct InitFile {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+}
+
+impl InitFile {
+    fn look(path: &Path) -> std::result::Result<Self, &'static str> {
+        fit_for_init(path)?;
+        let meta = fs::metadata(path).map_err(|_| "it cannot be looked at")?;
+        Ok(Self {
+            path: path.to_owned(),
+            device: meta.dev(),
+            inode: meta.ino(),
+        })
+    }
+
+    /// Its path, if it is still there: an engine would find something else there, or make a directory of it.
+    pub(crate) fn path(&self) -> std::result::Result<&Path, &'static str> {
+        let is_it = fs::metadata(&self.path)
+            .is_ok_and(|meta| (meta.dev(), meta.ino()) == (self.device, self.inode));
+        if is_it {
+            Ok(&self.path)
+        } else {
+            Err("the program's file was replaced or removed since it was looked at")
+        }
+    }
 }
 
 impl Program {
-    /// This very program.
+    /// This very program, which has called [`serve_helper`].
     pub fn this() -> Self {
-        let running = Path::new("/proc/self/exe");
+        let running = Path::new(SELF);
         let init = fs::read_link(running)
             .map_err(|_| "where this program's file is cannot be told")
             .and_then(|path| {
                 if is_same_file(&path, running) {
-                    fit_for_init(&path).map(|()| path)
+                    InitFile::look(&path)
                 } else {
                     Err("this program's file was replaced or removed since it began")
                 }
@@ -78,7 +117,7 @@ impl Program {
             .on(path.display().to_string()));
         }
         Ok(Self {
-            init: fit_for_init(&path).map(|()| path.clone()),
+            init: InitFile::look(&path),
             command: path,
         })
     }
@@ -88,11 +127,24 @@ impl Program {
     /// # Errors
     /// Why it cannot be that: it is not linked statically, not everybody may execute it, or its file is not there any more.
     pub fn init(&self) -> std::result::Result<&Path, &'static str> {
-        self.init.as_deref().map_err(|why| *why)
+        self.init.as_ref().map_err(|why| *why)?.path()
     }
 
-    pub(crate) fn command(&self) -> &Path {
-        &self.command
+    pub(crate) fn init_file(&self) -> std::result::Result<InitFile, &'static str> {
+        self.init.clone()
+    }
+
+    /// How it is started as a guard.
+    pub(crate) fn command(&self) -> Result<&Path> {
+        if self.command == Path::new(SELF) && !SERVES.load(Ordering::Relaxed) {
+            return Err(Error::new(
+                Code::Configuration,
+                Kind::Invalid,
+                "program",
+                "this program cannot be its own guard: its main has to begin with acode_rt::serve_helper()",
+            ));
+        }
+        Ok(&self.command)
     }
 }
 
@@ -195,6 +247,13 @@ mod tests {
         let mut far = elf(&[1]);
         far[0x20..0x28].fill(0xff);
         assert_eq!(needs_an_interpreter(&far), None);
+    }
+
+    #[test]
+    fn a_program_that_does_not_serve_cannot_be_its_own_guard() {
+        // The tests' own main does not.
+        let error = Program::this().command().unwrap_err();
+        assert!(error.message().contains("serve_helper"), "{error}");
     }
 
     #[test]

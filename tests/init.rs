@@ -8,11 +8,10 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use acode_rt::protocol::order::{Hello, MAX_PAYLOAD, Order, TerminalSize, WINDOW};
+use acode_rt::protocol::order::{Hello, MAX_PAYLOAD, Order, WINDOW};
 use acode_rt::protocol::record::{Cause, End, How, Record};
 use process_1::{
-    ABANDONED, Init, PATIENCE, Stream, hello, interactive, itself, lives, orders, read, until,
-    whole,
+    ABANDONED, Init, Stream, hello, interactive, itself, lives, orders, read, until, whole,
 };
 
 #[test]
@@ -320,38 +319,6 @@ fn what_the_main_process_leaves_running_dies_with_it() {
 }
 
 #[test]
-fn a_terminal_has_its_size_echoes_and_ends_with_the_task() {
-    let size = TerminalSize {
-        rows: 33,
-        columns: 99,
-    };
-    let terminal = Hello {
-        terminal: Some(size),
-        ..interactive()
-    };
-    let mut init = Init::sh(
-        terminal,
-        "stty size; tty; read line; stty size; echo got $line >&2; exit 4",
-    );
-    let mut seen = Vec::new();
-    while !String::from_utf8_lossy(&seen).contains("/dev/pts/") {
-        seen.extend(init.stdout.recv_timeout(PATIENCE).unwrap());
-    }
-    let resized = TerminalSize {
-        rows: 11,
-        columns: 22,
-    };
-    init.send(&[Order::Resize(resized), Order::Input(b"hey\r".to_vec())]);
-    let (end, stdout, stderr, status) = init.end();
-    seen.extend(stdout.output);
-    let text = String::from_utf8_lossy(&seen).replace("\r\n", "\n");
-    assert!(text.starts_with("33 99\n/dev/pts/"), "{text}");
-    assert!(text.ends_with("hey\n11 22\ngot hey\n"), "{text}");
-    assert_eq!((end, status), (itself(How::Exited(4)), 4));
-    assert!(stderr.output.is_empty());
-}
-
-#[test]
 fn nobody_who_reads_is_waited_for_but_everything_is_delivered() {
     let mut child = Command::new(env!("CARGO_BIN_EXE_acode-rt"))
         .arg("__init")
@@ -387,4 +354,22 @@ fn nobody_who_reads_is_waited_for_but_everything_is_delivered() {
         [Record::Started, Record::End(itself(How::Exited(0)))]
     );
     assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+/// What is blocked is queued, also for process 1, and a task could send queued signals for ever.
+#[test]
+fn no_signal_can_be_queued_to_it() {
+    let init = Init::sh(hello(), "echo ready >&2; exec sleep 1000");
+    init.is_ready();
+    let blocked = || {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", init.child.id())).unwrap();
+        let mask = status
+            .lines()
+            .find_map(|line| line.strip_prefix("SigBlk:"))
+            .unwrap()
+            .to_owned();
+        u64::from_str_radix(mask.trim(), 16).unwrap()
+    };
+    // While it starts a process the C library blocks all.
+    until("real-time signals are not blocked", || blocked() >> 31 == 0);
 }

@@ -12,6 +12,8 @@ mod cases;
 mod expected;
 #[path = "support/fixture_mask.rs"]
 mod mask;
+#[path = "support/fixture_recorded.rs"]
+mod recorded;
 #[path = "support/fixture_replay.rs"]
 mod replay;
 
@@ -24,35 +26,10 @@ use acode_rt::engine::{Engine, EngineKind};
 use acode_rt::{Code, Result};
 use tokio::time::Instant;
 
-use cases::{Before, CASES, Case, Exchange, MISSING, Subject};
+use cases::{Before, CASES, Case, MISSING, Subject};
 use mask::{CONTAINER, IMAGE, Known, SECONDS};
+use recorded::{ENGINES, Recorded};
 use replay::{Pieces, Script, Server, Then, head_len};
-
-/// One recorded engine.
-#[derive(Debug, Clone, Copy)]
-struct Recorded {
-    directory: &'static str,
-    kind: EngineKind,
-}
-
-const ENGINES: [Recorded; 4] = [
-    Recorded {
-        directory: "v1.41-docker-20.10",
-        kind: EngineKind::Docker,
-    },
-    Recorded {
-        directory: "v1.45-docker-26.1",
-        kind: EngineKind::Docker,
-    },
-    Recorded {
-        directory: "v1.51-docker-28.5",
-        kind: EngineKind::Docker,
-    },
-    Recorded {
-        directory: "v1.41-podman-5.4",
-        kind: EngineKind::Podman,
-    },
-];
 
 /// Calls that are made again after a cut or a 5xx, until they were made [`TRIES`] times.
 const REPEATED: &[&str] = &[
@@ -65,47 +42,10 @@ const REPEATED: &[&str] = &[
     "container_list",
     "image_inspect",
     "image_list",
+    "volume_list",
+    "network_list",
 ];
 const TRIES: usize = 4;
-
-impl Recorded {
-    fn path(self) -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("api-fixtures")
-            .join(self.directory)
-    }
-
-    fn read(self, file: &str) -> Vec<u8> {
-        fs::read(self.path().join(file))
-            .unwrap_or_else(|error| panic!("{}/{file}: {error}", self.directory))
-    }
-
-    fn exchange(self, name: &str) -> Exchange {
-        Exchange {
-            req: self.read(&format!("{name}.req")),
-            resp: self.read(&format!("{name}.resp")),
-        }
-    }
-
-    fn cases(self) -> impl Iterator<Item = &'static Case> {
-        CASES.iter().filter(move |case| case.is_for(self.kind))
-    }
-
-    /// As it was recorded. The answer to a request that our client does not make is given to the one like it that it does.
-    fn script(self, case: &Case) -> Script {
-        let mut call = self.exchange(case.name);
-        if let Some(raw) = case.raw {
-            assert_eq!(call.req, raw.as_bytes());
-            call.req = self.read("version/ok.req");
-        }
-        Script {
-            ping: self.exchange("ping/ok"),
-            call,
-            pieces: Pieces::Whole,
-            then: Then::KeepOpen,
-        }
-    }
-}
 
 /// What came of a call on a recording.
 #[derive(Debug)]
@@ -227,6 +167,8 @@ replays! {
     archive_put: "archive_put",
     image_import: "image_import",
     events: "events",
+    volume_list: "volume_list",
+    network_list: "network_list",
 }
 
 #[test]

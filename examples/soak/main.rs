@@ -21,8 +21,7 @@ use std::time::{Duration, Instant};
 
 use outside::{Ledger, Soak};
 
-const USAGE: &str =
-    "usage: soak [--host unix:///PATH] [--program PATH] kills|faults|owners|gigabyte|many|all [--quick]";
+const USAGE: &str = "usage: soak [--host unix:///PATH] [--program PATH] kills|faults|owners|gigabyte|many|all [--quick]";
 const PARTS: [&str; 5] = ["kills", "faults", "owners", "gigabyte", "many"];
 
 /// A guard stays for a minute to be sure that nothing turns up late.

@@ -93,6 +93,8 @@ struct Shared {
     clock: (u64, Instant),
     network_fast_path: AtomicBool,
     our_files: AtomicBool,
+    /// Whether a Podman was seen to run in our own root directory.
+    in_our_root: bool,
 }
 
 impl Engine {
@@ -119,6 +121,7 @@ impl Engine {
             clock: (0, Instant::now()),
             network_fast_path: AtomicBool::new(true),
             our_files: AtomicBool::new(true),
+            in_our_root: false,
         };
         let asking = Self {
             shared: Arc::new(shared),
@@ -146,6 +149,12 @@ impl Engine {
             .on(host.socket().display().to_string())
         })?;
         shared.kind = ping.kind;
+        if ping.kind == EngineKind::Podman {
+            let look = shared.transport.peer_has_our_root();
+            shared.in_our_root = tokio::time::timeout(timeouts.ask, look)
+                .await
+                .unwrap_or(false);
+        }
         shared.server = ping.server;
         shared.clock = (ping.date, Instant::now());
         let engine = Self {
@@ -206,7 +215,7 @@ impl Engine {
         if !self.shared.our_files.load(Ordering::Relaxed) {
             return Err("the engine does not see our files");
         }
-        if self.kind() == EngineKind::Podman && !self.shared.transport.peer_has_our_root() {
+        if self.kind() == EngineKind::Podman && !self.shared.in_our_root {
             return Err("the engine does not run in our root directory");
         }
         Ok(())

@@ -11,6 +11,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::{Request, Response, Uri};
 use hyperlocal::UnixConnector;
+use tokio::net::UnixStream;
 use tower_service::Service;
 
 use crate::error::{Code, Error, Kind, Result};
@@ -112,21 +113,18 @@ impl Transport {
     }
 
     /// Whether whoever listens on the socket has the same root directory. `false` where that cannot be seen.
-    pub(crate) fn peer_has_our_root(&self) -> bool {
+    pub(crate) async fn peer_has_our_root(&self) -> bool {
         let root = |process: &str| {
             let meta = std::fs::metadata(format!("/proc/{process}/root/")).ok()?;
             Some((meta.dev(), meta.ino()))
         };
-        let Ok(stream) = std::os::unix::net::UnixStream::connect(&self.socket) else {
-            return false;
-        };
-        match rustix::net::sockopt::socket_peercred(&stream) {
-            Ok(peer) => {
-                let theirs = root(&peer.pid.as_raw_nonzero().to_string());
-                theirs.is_some() && theirs == root("self")
-            }
-            Err(_) => false,
-        }
+        let peer = UnixStream::connect(&self.socket)
+            .await
+            .and_then(|stream| stream.peer_cred());
+        // One in another PID namespace has none that we could see.
+        let pid = peer.ok().and_then(|peer| peer.pid()).filter(|pid| *pid > 0);
+        let theirs = pid.and_then(|pid| root(&pid.to_string()));
+        theirs.is_some() && theirs == root("self")
     }
 
     fn unreachable(&self, error: io::Error) -> Error {

@@ -153,6 +153,11 @@ pub(crate) struct Hold {
 }
 
 impl Hold {
+    /// Whether a process holds it, which outlives this one.
+    pub(crate) fn is_guarded(&self) -> bool {
+        self.guard.is_process()
+    }
+
     /// The create was answered: nothing can turn up later, and the id is known.
     pub(crate) fn created(&self, id: &str) {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);

@@ -5,7 +5,8 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::thread::JoinHandle;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use nix::sys::signal::{SigSet, Signal};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -33,7 +34,7 @@ pub(crate) fn run(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
     }
 }
 
-fn stand_guard(client: Pid, socket: &Path) -> io::Result<()> {
+fn stand_guard(client: Pid, guarded: &Path) -> io::Result<()> {
     // A session of its own: neither the terminal's keys nor its end reach it.
     rustix::process::setsid()?;
     let mut ignored = SigSet::empty();
@@ -48,31 +49,40 @@ fn stand_guard(client: Pid, socket: &Path) -> io::Result<()> {
     ignored.thread_block()?;
     // Whoever reads a pipe that our client had open would wait for us too.
     close_inherited();
-    // Fails where the client has died already, or where it is not the parent, whose id may be another process's by now.
-    let death = pidfd_open(client, PidfdFlags::empty())
-        .ok()
-        .filter(|_| getppid() == Some(client));
+    // Where there is no such thing the pipe alone says it. One that is not our parent has died, and its id may be another process's by now.
+    let (death, mut client_lives) = match pidfd_open(client, PidfdFlags::empty()) {
+        Ok(death) => (Some(death), getppid() == Some(client)),
+        Err(error) => (None, error != rustix::io::Errno::SRCH),
+    };
     let stdin = io::stdin();
     rustix::io::ioctl_fionbio(&stdin, true)?;
     io::stdout().write_all(&[READY_BYTE])?;
     io::stdout().flush()?;
     let mut removing: Vec<JoinHandle<()>> = Vec::new();
     let mut remove = |held: Vec<Held>| {
-        if !held.is_empty() {
-            let socket = socket.to_owned();
-            removing.push(std::thread::spawn(move || remove_all(&socket, held)));
+        if held.is_empty() {
+            return;
+        }
+        let (socket, here) = (guarded.to_owned(), held.clone());
+        match thread::Builder::new().spawn(move || remove_all(&socket, held)) {
+            Ok(thread) => removing.push(thread),
+            Err(_) => remove_all(guarded, here),
         }
     };
     let mut book = Book::default();
-    let mut client_lives = death.is_some();
     loop {
         // Looked at before the pipe, so that whatever a dead client wrote has been written.
         let is_last = !client_lives;
-        let open = read_all(&mut book, &mut remove)?;
+        // A pipe that cannot be read says nothing more, as one that has ended.
+        let open = read_all(&mut book, &mut remove).unwrap_or(false);
         if is_last || !open {
             break;
         }
-        client_lives = wait(death.as_ref())?;
+        client_lives = wait(death.as_ref()).unwrap_or_else(|_| {
+            // Not being able to look is no death.
+            thread::sleep(Duration::from_secs(1));
+            true
+        });
     }
     remove(book.close());
     for thread in removing {

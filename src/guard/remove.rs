@@ -1,8 +1,10 @@
 //! Removing what is left of a client that is gone.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::{OnceCell, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
@@ -18,6 +20,8 @@ const LATE_CREATE: Duration = Duration::from_secs(60);
 const PATIENCE: Duration = Duration::from_secs(600);
 /// For one removal, before it is begun again.
 const REMOVAL: Duration = Duration::from_secs(30);
+/// Looks and removals under way at once.
+const AT_ONCE: usize = 8;
 /// Between two looks.
 const PAUSES: [Duration; 2] = [Duration::from_millis(10), Duration::from_millis(250)];
 
@@ -28,10 +32,14 @@ pub(super) fn remove_all(socket: &Path, held: Vec<Held>) {
         .build();
     match runtime {
         Ok(runtime) => runtime.block_on(async {
-            let host = Host::from_socket(socket);
+            let way = Arc::new(Way {
+                host: Host::from_socket(socket),
+                engine: OnceCell::new(),
+                at_once: Semaphore::new(AT_ONCE),
+            });
             let mut removals = JoinSet::new();
             for held in held {
-                removals.spawn(remove(host.clone(), held));
+                removals.spawn(remove(Arc::clone(&way), held));
             }
             removals.join_all().await;
         }),
@@ -39,22 +47,30 @@ pub(super) fn remove_all(socket: &Path, held: Vec<Held>) {
     }
 }
 
-async fn remove(host: Host, held: Held) {
+/// How all of them reach the engine: a client that dies may leave thousands.
+struct Way {
+    host: Host,
+    engine: OnceCell<Engine>,
+    at_once: Semaphore,
+}
+
+impl Way {
+    async fn look_and_remove(&self, held: &Held) -> Result<bool, Error> {
+        // It is never closed.
+        let _permit = self.at_once.acquire().await.ok();
+        let engine = self
+            .engine
+            .get_or_try_init(|| Engine::connect(&self.host))
+            .await?;
+        look_and_remove(engine, held).await
+    }
+}
+
+async fn remove(way: Arc<Way>, held: Held) {
     let begun = Instant::now();
     let mut pause = PAUSES[0];
-    // Opening it anew each time would cost a ping.
-    let mut engine = None;
     loop {
-        let attempt = async {
-            if engine.is_none() {
-                engine = Some(Engine::connect(&host).await?);
-            }
-            match &engine {
-                Some(engine) => look_and_remove(engine, &held).await,
-                None => Ok(false),
-            }
-        };
-        let (gone, patience) = match attempt.await {
+        let (gone, patience) = match way.look_and_remove(&held).await {
             Ok(gone) => (gone, LATE_CREATE),
             Err(error) => {
                 tracing::debug!(operation = held.operation, name = held.name, %error, "not removed yet");

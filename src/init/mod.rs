@@ -21,13 +21,16 @@ pub(crate) const INIT: &str = "__init";
 /// The hidden word for its second stage, which becomes the task's main process.
 pub(crate) const SPAWN: &str = "__spawn";
 
+/// What process 1 ends with when it fails itself, which the task can make it do: no end that the client would take for the engine's.
+const FAILED: u8 = 255;
+
 /// Stands as process 1 until the task has ended.
 pub(crate) fn run() -> ExitCode {
     match supervise::supervise() {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             eprintln!("acode-rt: process 1 of the container cannot work: {error}");
-            ExitCode::from(125)
+            ExitCode::from(FAILED)
         }
     }
 }

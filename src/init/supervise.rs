@@ -26,10 +26,14 @@ use crate::protocol::record::{ABANDONED, Cause, End, How, Record};
 
 /// What is killed and does not die for so long (it may belong to another user) dies with us.
 const REAP_PATIENCE: Duration = Duration::from_secs(2);
+/// So many signals, and so many ended children, are taken at once.
+const AT_ONCE: usize = 64;
 /// Between two KILLs while something is left.
 const KILL_AGAIN: Duration = Duration::from_millis(10);
 /// After the deadline nobody is waited for longer than this to take the last output.
 const TELL_AFTER_DEADLINE: Duration = Duration::from_secs(10);
+/// What the kernel writes into a signal that came from kill(2); what a sender makes up bears another code.
+const SI_USER: i32 = 0;
 /// Signals that somebody outside may want the task to have.
 const FORWARDED: [Signal; 6] = [
     Signal::SIGHUP,
@@ -43,9 +47,10 @@ const FORWARDED: [Signal; 6] = [
 /// Runs until everything is over, and returns the exit code.
 pub(super) fn supervise() -> io::Result<u8> {
     let mut supervisor = Supervisor::new()?;
+    let mut patient = true;
     loop {
-        supervisor.wait()?;
-        supervisor.reap();
+        supervisor.wait(patient)?;
+        patient = supervisor.reap();
         if let Some(code) = supervisor.conclude(Instant::now()) {
             return Ok(code);
         }
@@ -78,8 +83,8 @@ struct Supervisor {
     deadline: Option<Instant>,
     how: Option<How>,
     cause: Cause,
-    /// A signal from outside was passed on.
-    from_outside: bool,
+    /// A signal from outside that is to end it was passed on.
+    stopped_from_outside: bool,
     /// The client was gone while the task ran.
     abandoned: bool,
     /// Since when everything is being killed.
@@ -98,11 +103,17 @@ impl Supervisor {
         let stderr = Output::open(io::stderr().as_fd(), 2)?;
         // No process of the task can read or trace us from here on, and nothing has been read yet.
         rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
-        let all = SigSet::all();
-        all.thread_block()?;
+        // Only signals of which one at most is pending at a time: others would be queued, and the task could send them for ever. Process 1
+        // gets no signal that it neither handles nor blocks.
+        let mut heard = SigSet::from(Signal::SIGCHLD);
+        heard.extend(FORWARDED);
+        let mut blocked = heard;
+        // For these two every Rust program has a handler.
+        blocked.extend([Signal::SIGSEGV, Signal::SIGBUS]);
+        blocked.thread_block()?;
         let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
         Ok(Self {
-            signals: SignalFd::with_flags(&all, flags)?,
+            signals: SignalFd::with_flags(&heard, flags)?,
             orders: Orders::default(),
             client_lives: true,
             hello: None,
@@ -118,7 +129,7 @@ impl Supervisor {
             deadline: None,
             how: None,
             cause: Cause::Itself,
-            from_outside: false,
+            stopped_from_outside: false,
             abandoned: false,
             ending_since: None,
             nobody_left: false,
@@ -127,8 +138,8 @@ impl Supervisor {
         })
     }
 
-    /// Waits until something happens, and deals with it.
-    fn wait(&mut self) -> io::Result<()> {
+    /// Waits until something happens (or looks only, where there is no patience), and deals with it.
+    fn wait(&mut self, patient: bool) -> io::Result<()> {
         let stdin = io::stdin();
         let mut fds = vec![PollFd::from_borrowed_fd(
             self.signals.as_fd(),
@@ -146,7 +157,12 @@ impl Supervisor {
         // One piece at a time: what nobody takes holds the task up, not us.
         let terminal = self.terminal.as_ref().filter(|_| self.stdout.is_empty());
         let terminal = add(&mut fds, terminal.map(Terminal::poll_fd));
-        match poll(&mut fds, self.timeout().as_ref()) {
+        let timeout = if patient {
+            self.timeout()
+        } else {
+            Some(Timespec::default())
+        };
+        match poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
@@ -225,15 +241,18 @@ impl Supervisor {
     }
 
     fn read_signals(&mut self) {
-        while let Ok(Some(info)) = self.signals.read_signal() {
-            // From inside a sender has a process id; from outside it has none that could be shown here.
-            let from_outside = info.ssi_pid == 0 || std::process::id() != 1;
+        for _ in 0..AT_ONCE {
+            let Ok(Some(info)) = self.signals.read_signal() else {
+                return;
+            };
+            // A sender outside has no process id that could be shown here.
+            let from_outside = info.ssi_pid == 0 && info.ssi_code == SI_USER;
             let signal = i32::try_from(info.ssi_signo)
                 .ok()
-                .and_then(|number| Signal::try_from(number).ok());
-            if let Some(signal) = signal.filter(|signal| from_outside && FORWARDED.contains(signal))
-            {
-                self.from_outside = true;
+                .and_then(|number| Signal::try_from(number).ok())
+                .filter(|signal| FORWARDED.contains(signal));
+            if let Some(signal) = signal.filter(|_| from_outside || std::process::id() != 1) {
+                self.stopped_from_outside |= !matches!(signal, Signal::SIGUSR1 | Signal::SIGUSR2);
                 self.signal(signal);
             }
         }
@@ -249,24 +268,25 @@ impl Supervisor {
     }
 
     fn read_terminal(&mut self) {
-        match self.terminal.as_mut().and_then(Terminal::read) {
-            Some(output) => {
-                self.stdout.push(&output);
-                self.stdout.write_one();
-            }
-            None => self.terminal = None,
+        if let Some(output) = self.terminal.as_mut().and_then(Terminal::read) {
+            self.stdout.push(&output);
+            self.stdout.write_one();
+        } else {
+            self.terminal = None;
+            self.input.close();
         }
     }
 
-    /// Takes note of every child that has ended.
-    fn reap(&mut self) {
-        loop {
+    /// Takes note of children that have ended. `false` when there are more: a task that makes them as fast must not keep us from all else.
+    fn reap(&mut self) -> bool {
+        self.nobody_left = false;
+        for _ in 0..AT_ONCE {
             let status = match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-                Ok(WaitStatus::StillAlive) | Err(Errno::EINTR) => return,
+                Ok(WaitStatus::StillAlive) | Err(Errno::EINTR) => return true,
                 Ok(status) => status,
                 Err(_) => {
                     self.nobody_left = true;
-                    return;
+                    return true;
                 }
             };
             let (pid, how) = match status {
@@ -280,13 +300,14 @@ impl Supervisor {
                 // It may have ended because it could not become the command; that was written before.
                 self.read_failure();
                 self.how.get_or_insert(how);
-                self.end(if self.from_outside {
+                self.end(if self.stopped_from_outside {
                     Cause::Outside
                 } else {
                     Cause::Itself
                 });
             }
         }
+        false
     }
 
     /// Kills everything in the container; the first cause stands.
@@ -335,6 +356,10 @@ impl Supervisor {
             });
         }
         if self.terminal.is_some() {
+            // Whoever does not die may hold it for ever.
+            if !self.nobody_left && self.stdout.is_empty() && now >= since + 2 * REAP_PATIENCE {
+                self.terminal = None;
+            }
             return self.is_late(now).then(|| how.exit_code());
         }
         if !self.told {

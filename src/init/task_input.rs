@@ -21,6 +21,8 @@ pub(super) struct TaskInput {
     ended: bool,
     /// Passed on and not yet told.
     passed: u32,
+    /// The last byte that came, where the end is typed rather than closed.
+    terminal: Option<u8>,
 }
 
 /// The client sent more than it may, or it lied about what it is.
@@ -36,6 +38,14 @@ impl TaskInput {
         }
     }
 
+    /// To a terminal, which is not closed at the end: what its user would type says it.
+    pub(super) fn to_terminal(terminal: OwnedFd) -> Self {
+        Self {
+            terminal: Some(b'\n'),
+            ..Self::to(terminal)
+        }
+    }
+
     pub(super) fn push(&mut self, data: &[u8]) -> Result<(), TooMuch> {
         if self.pipe.is_none() {
             return Ok(());
@@ -44,12 +54,23 @@ impl TaskInput {
             return Err(TooMuch);
         }
         self.waiting.extend(data);
+        if let (Some(last), Some(byte)) = (&mut self.terminal, data.last()) {
+            *last = *byte;
+        }
         Ok(())
     }
 
     pub(super) fn end(&mut self) {
-        self.ended = true;
-        self.close_at_end();
+        const END_OF_TRANSMISSION: u8 = 4;
+        if let Some(last) = self.terminal {
+            // Behind an unfinished line the first one only sends the line.
+            let times = if last == b'\n' { 1 } else { 2 };
+            self.waiting
+                .extend(std::iter::repeat_n(END_OF_TRANSMISSION, times));
+        } else {
+            self.ended = true;
+            self.close_at_end();
+        }
     }
 
     fn close_at_end(&mut self) {

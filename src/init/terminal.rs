@@ -1,7 +1,7 @@
 //! A terminal for the task: the side that we hold.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
@@ -65,12 +65,6 @@ impl Terminal {
                 ws_ypixel: 0,
             },
         );
-    }
-
-    /// What the terminal's user types to say that the input ends.
-    pub(super) fn end_input(&mut self) {
-        const END_OF_TRANSMISSION: u8 = 4;
-        let _ = self.ours.write(&[END_OF_TRANSMISSION]);
     }
 
     pub(super) fn poll_fd(&self) -> PollFd<'_> {

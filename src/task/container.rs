@@ -300,6 +300,10 @@ impl TaskContainer {
         &self.plan
     }
 
+    pub(super) fn is_guarded(&self) -> bool {
+        self.hold.as_ref().is_some_and(Hold::is_guarded)
+    }
+
     pub(super) fn engine(&self) -> &Engine {
         &self.engine
     }

@@ -38,6 +38,8 @@ pub struct Plan {
     pub(super) without_fast_network: bool,
     /// Our own process 1, or why the engine's is used.
     pub(super) init: std::result::Result<String, &'static str>,
+    /// Our own process 1 was refused, or something that was sent with it.
+    pub(super) dropped_our_init: bool,
     labels: TaskLabels,
     image_config: ImageConfig,
 }
@@ -115,6 +117,7 @@ impl Plan {
             spec,
             without_fast_network: false,
             init: init.map(str::to_owned),
+            dropped_our_init: false,
             labels,
             image_config: inspect.config,
         };
@@ -206,8 +209,8 @@ impl Plan {
         if self.init.is_err() || self.spec.terminal.is_some() {
             return false;
         }
-        engine.refuse_our_files();
         self.init = Err("the engine could not start it");
+        self.dropped_our_init = true;
         self.write_body(engine).is_ok()
     }
 

@@ -127,18 +127,26 @@ pub(super) async fn run_planned(
         clock.phase(|phases| &mut phases.create);
         match begin(&container, &requests, &mut clock).await {
             Ok(subscribed) => {
+                if container.plan().dropped_our_init {
+                    // With the engine's it works.
+                    runner.engine().refuse_our_files();
+                }
                 let orders = container.plan().first_orders()?;
                 let sink = io.output.clone();
                 let mut ended = watch_task(&container, subscribed, orders, io, &mut requests).await;
+                if ended.unheard {
+                    // Another version of our program, or another program, stands where we said.
+                    runner.engine().refuse_our_files();
+                }
                 if container.plan().init.is_err() {
                     recover(&container, &ended.outcome, &mut ended.output, sink.as_ref()).await;
                 }
                 drop(sink);
                 clock.phase(|phases| &mut phases.run);
-                return Ok(finish(runner, &container, ended, clock).await);
+                return Ok(finish(&container, ended, clock).await);
             }
             // What the engine says of a start with our own process 1 is never about the task's command.
-            Err(error) if container.plan().init.is_ok() && error.status().is_some() => {
+            Err(error) if container.plan().init.is_ok() && is_of_starting(&error) => {
                 tracing::warn!(%error, "not started with our own process 1, trying the engine's");
                 plan = container.undo().await?;
                 if !plan.without_our_init(runner.engine()) {
@@ -152,7 +160,7 @@ pub(super) async fn run_planned(
             {
                 tracing::error!(%error, "start failed");
                 let ended = start_failed(&container, &error).await;
-                return Ok(finish(runner, &container, ended, clock).await);
+                return Ok(finish(&container, ended, clock).await);
             }
             Err(error) => {
                 tracing::error!(%error, "the task did not begin");
@@ -163,6 +171,13 @@ pub(super) async fn run_planned(
             }
         }
     }
+}
+
+/// Whether the engine refused to start it. Podman starts the runtime at attach.
+fn is_of_starting(error: &Error) -> bool {
+    matches!(error.operation(), "start" | "attach")
+        && error.status().is_some()
+        && !error.is_not_found()
 }
 
 async fn begin(
@@ -249,15 +264,11 @@ async fn start_failed(container: &TaskContainer, error: &Error) -> Ended {
         },
         input_error: None,
         ignored: Vec::new(),
+        unheard: false,
     }
 }
 
-async fn finish(
-    runner: &Runner,
-    container: &TaskContainer,
-    ended: Ended,
-    mut clock: Clock,
-) -> Receipt {
+async fn finish(container: &TaskContainer, ended: Ended, mut clock: Clock) -> Receipt {
     let plan = container.plan();
     let mut warnings = plan.warnings.clone();
     if ended.child_out_of_memory {
@@ -324,7 +335,7 @@ async fn finish(
                 "engine"
             },
             because: plan.init.as_ref().err().copied(),
-            guard: runner.is_guarded(),
+            guard: container.is_guarded(),
         },
         started_at: rfc3339(clock.started),
         removed: matches!(removed, Some(Ok(()))),

@@ -13,7 +13,7 @@ use super::spec::TaskSpec;
 use crate::engine::{Engine, Host};
 use crate::error::{Code, Error, Kind, Result};
 use crate::guard::Guard;
-use crate::program::Program;
+use crate::program::{InitFile, Program};
 
 /// Runs tasks on one engine. Cheap to clone; one is enough for a harness.
 ///
@@ -34,7 +34,7 @@ use crate::program::Program;
 #[derive(Debug, Clone)]
 pub struct Runner {
     engine: Engine,
-    init: std::result::Result<std::path::PathBuf, &'static str>,
+    init: std::result::Result<InitFile, &'static str>,
     pub(super) guard: Guard,
 }
 
@@ -59,15 +59,11 @@ impl Runner {
     /// # Errors
     /// Those of [`Engine::connect`]; `ACODE-CTN-015` when the program does not stand guard.
     pub async fn connect(host: &Host, program: &Program) -> Result<Self> {
-        let guard = async {
-            Guard::start(program.command(), host.socket())
-                .await
-                .map_err(|error| no_guard(program.command(), error))
-        };
+        let guard = async { start_guard(program, host.socket()).await };
         let (engine, guard) = tokio::try_join!(Engine::connect(host), guard)?;
         Ok(Self {
             engine,
-            init: program.init().map(Path::to_owned),
+            init: program.init_file(),
             guard,
         })
     }
@@ -77,12 +73,10 @@ impl Runner {
     /// # Errors
     /// `ACODE-CTN-015` when the program does not stand guard.
     pub async fn with_program(engine: Engine, program: &Program) -> Result<Self> {
-        let guard = Guard::start(program.command(), engine.socket())
-            .await
-            .map_err(|error| no_guard(program.command(), error))?;
+        let guard = start_guard(program, engine.socket()).await?;
         Ok(Self {
             engine,
-            init: program.init().map(Path::to_owned),
+            init: program.init_file(),
             guard,
         })
     }
@@ -99,7 +93,7 @@ impl Runner {
 
     /// The program that can stand as process 1 of a task, or why there is none.
     pub(super) fn init(&self) -> std::result::Result<&Path, &'static str> {
-        let path = self.init.as_deref().map_err(|why| *why)?;
+        let path = self.init.as_ref().map_err(|why| *why)?.path()?;
         self.engine.takes_our_files()?;
         Ok(path)
     }
@@ -128,15 +122,18 @@ impl Runner {
     }
 }
 
-fn no_guard(program: &Path, error: std::io::Error) -> Error {
-    Error::new(
-        Code::Configuration,
-        Kind::Io,
-        "guard",
-        "the program does not stand guard; it has to begin with serve_helper, as acode-rt does",
-    )
-    .on(program.display().to_string())
-    .because(error)
+async fn start_guard(program: &Program, socket: &Path) -> Result<Guard> {
+    let command = program.command()?;
+    Guard::start(command, socket).await.map_err(|error| {
+        Error::new(
+            Code::Configuration,
+            Kind::Io,
+            "guard",
+            "the program does not stand guard; it has to begin with serve_helper, as acode-rt does",
+        )
+        .on(command.display().to_string())
+        .because(error)
+    })
 }
 
 /// What cancels a task, as it is waited for.

@@ -25,6 +25,8 @@ use crate::protocol::order::TerminalSize;
 
 /// An engine that does not answer for so long during a task is given up.
 const ENGINE_PATIENCE: Duration = Duration::from_secs(15);
+/// Process 1 ends within so long when its stream has ended, or it never had one.
+const ENDS_WITH_ITS_STREAM: Duration = Duration::from_secs(5);
 /// A task that was ended on request has so long to get its last output read.
 const DRAIN_AFTER_ENDING: Duration = Duration::from_secs(2);
 
@@ -37,6 +39,8 @@ pub(super) struct Ended {
     /// Why standard input ended before its end.
     pub(super) input_error: Option<String>,
     pub(super) ignored: Vec<Ignored>,
+    /// Our own process 1 never answered.
+    pub(super) unheard: bool,
 }
 
 /// Something under way that can be dropped.
@@ -105,6 +109,7 @@ pub(super) async fn watch_task(
                 .then(|| Instant::now() + container.engine().timeouts().act),
         ),
         control: control.clone(),
+        is_cut: false,
         patience: Patience::default(),
     };
     loop {
@@ -132,8 +137,12 @@ pub(super) async fn watch_task(
     }
     drop(under_way);
     conclude(container, control.is_some(), &mut machine, &mut report).await;
+    let outcome = machine.outcome();
+    let unheard = control.is_some_and(|control| !control.has_started())
+        && matches!(outcome, Outcome::EngineLost { .. });
     Ended {
-        outcome: machine.outcome(),
+        outcome,
+        unheard,
         child_out_of_memory: machine.child_out_of_memory(),
         evidence: machine.evidence,
         output: report,
@@ -177,9 +186,18 @@ struct UnderWay<'a> {
     alarms: Alarms,
     patience: Patience,
     control: Option<Control>,
+    /// Our own process 1 has not told the end, and cannot any more.
+    is_cut: bool,
 }
 
 impl UnderWay<'_> {
+    /// Our own process 1 has not answered yet.
+    fn is_unheard(&self) -> bool {
+        self.control
+            .as_ref()
+            .is_some_and(|control| !control.has_started())
+    }
+
     /// What happens next.
     async fn next(&mut self, requests: &mut Requests, machine: &mut Machine) -> Event {
         loop {
@@ -191,14 +209,16 @@ impl UnderWay<'_> {
                     }
                 }
                 alarm = self.alarms.next() => match alarm {
+                    // What never began did not take too long.
+                    Alarm::Deadline if self.is_unheard() => return Event::Unheard,
                     Alarm::Deadline => return Event::Deadline,
                     Alarm::Grace => return Event::GraceOver,
                     Alarm::Drain => {
                         (self.pump, self.feed) = (None, None);
                         return Event::OutputEnded;
                     }
-                    Alarm::Answer if self.control.as_ref().is_some_and(Control::has_started) => {}
-                    Alarm::Answer => return Event::Unheard,
+                    Alarm::Answer if self.is_unheard() || self.is_cut => return Event::Unheard,
+                    Alarm::Answer => {}
                     Alarm::Look => {
                         self.alarms.look_again();
                         return Event::TimeToLook;
@@ -219,6 +239,8 @@ impl UnderWay<'_> {
                             // Without its word nothing more can come: closing our side ends whatever still runs.
                             if self.control.as_ref().is_some_and(|control| control.end().is_none()) {
                                 self.feed = None;
+                                self.is_cut = true;
+                                self.alarms.answer = Some(Instant::now() + ENDS_WITH_ITS_STREAM);
                             }
                             return Event::OutputEnded;
                         }

@@ -22,6 +22,7 @@ tests![
     output_that_looks_like_a_record_is_output,
     a_terminal_is_a_terminal,
     a_program_that_the_engine_does_not_see_is_done_without,
+    what_the_engine_refuses_for_another_reason_is_not_held_against_process_1,
     a_command_that_is_too_long_is_refused_before_anything_is_created,
 ];
 
@@ -227,6 +228,29 @@ fn a_program_that_the_engine_does_not_see_is_done_without(ctx: &Ctx) {
             );
             assert!(receipt.helpers.because.is_some() && receipt.removed);
         }
+    });
+}
+
+fn what_the_engine_refuses_for_another_reason_is_not_held_against_process_1(ctx: &Ctx) {
+    if !ctx.has_own_init() {
+        return ctx.ignored.set(Some("process 1 is the engine's"));
+    }
+    let program = Program::at(PROGRAM).unwrap();
+    ctx.with_engine(async |engine| {
+        let runner = Runner::with_program(engine, &program).await.unwrap();
+        let canceller = Canceller::new();
+        let mut refused = ctx.spec("refused", "exit 0");
+        refused.log = Some(acode_rt::model::LogConfig {
+            driver: "no-such-driver".into(),
+            ..Default::default()
+        });
+        let refused = runner.run(refused, TaskIo::default(), &canceller).await;
+        assert!(refused.is_err() || refused.unwrap().status == 125);
+        let next = runner
+            .run(ctx.spec("next", "exit 5"), TaskIo::default(), &canceller)
+            .await
+            .unwrap();
+        assert_eq!((next.helpers.init, next.status), ("acode-rt", 5));
     });
 }
 

@@ -1,5 +1,8 @@
 //! Makes the call of a case, on an engine or on its recording, and says what came of it.
 
+#[path = "fixture_made.rs"]
+mod made;
+
 use std::fmt;
 use std::io::{Cursor, Read};
 use std::time::Duration;
@@ -7,15 +10,16 @@ use std::time::Duration;
 use acode_rt::engine::{
     AttachOptions, Chunk, Engine, ListOptions, LogStream, LogsOptions, RemoveOptions,
 };
-use acode_rt::model::{Event, ImageListed, Inspect, Listed};
+use acode_rt::model::{Event, ImageListed, Inspect, Listed, Network, Volume};
 use acode_rt::protocol::demux::Stream;
 use acode_rt::protocol::image_ref::ImageRef;
 use acode_rt::protocol::target::Filters;
 use acode_rt::{Error, Result};
 
 use crate::cases::{Case, IMPORTED, Subject, container_name, create_body, greeting_tar};
+use made::Made;
 
-/// Makes the call of `case` and says in one line what came of it. Where something must happen to the container during the
+/// Makes the call of `case` and says in one line what came of it. Where something must happen on the engine during the
 /// call, `engine_itself` does it; a recording needs none.
 #[expect(clippy::too_many_lines, reason = "one short arm for each call")]
 pub(crate) async fn call(
@@ -34,7 +38,11 @@ pub(crate) async fn call(
         filters: ListOptions::managed().filters.with(key, value),
         ..ListOptions::managed()
     };
-    let (called, _) = case.name.split_once('/').expect("names are call/case");
+    let (called, which) = case.name.split_once('/').expect("names are call/case");
+    let session = |which| match which {
+        "empty" => managed("label", "acode.session=nobody's"),
+        _ => managed("label", "acode.session=fixtures"),
+    };
     Ok(match called {
         "ping" => {
             let ping = engine.ping().await?;
@@ -111,10 +119,9 @@ pub(crate) async fn call(
             }
         }
         "container_list" => {
-            let options = match case.name {
-                "container_list/empty" => managed("label", "acode.session=nobody's"),
-                "container_list/by_name" => managed("name", container_name().as_str()),
-                _ => managed("label", "acode.session=fixtures"),
+            let options = match which {
+                "by_name" => managed("name", container_name().as_str()),
+                _ => session(which),
             };
             let listed = engine.container_list(&options).await?;
             let line = |c: &Listed| {
@@ -231,6 +238,20 @@ pub(crate) async fn call(
                 )
             };
             joined(events.iter().map(line))
+        }
+        "volume_list" => {
+            let volume = Made::make(engine_itself, "volumes").await;
+            let listed = engine.volume_list(&session(which).filters).await;
+            volume.remove().await;
+            let line = |v: &Volume| format!("{} {:?}", v.name, v.labels);
+            joined(listed?.iter().map(line))
+        }
+        "network_list" => {
+            let network = Made::make(engine_itself, "networks").await;
+            let listed = engine.network_list(&session(which).filters).await;
+            network.remove().await;
+            let line = |n: &Network| format!("{} {} {:?}", n.name, n.id, n.labels);
+            joined(listed?.iter().map(line))
         }
         _ => unreachable!("{} has no call", case.name),
     })

@@ -1,5 +1,7 @@
 //! What is recorded from each engine.
 
+use std::collections::BTreeMap;
+
 use acode_rt::engine::EngineKind;
 use acode_rt::model::{CreateBody, HostConfig, LogConfig};
 use acode_rt::protocol::labels::{MANAGED, SESSION, TASK};
@@ -131,6 +133,10 @@ pub(crate) const CASES: &[Case] = &[
     case("image_import/ok", Before::Absent, &[]),
     case("image_import/garbage", Before::Absent, &[]),
     case("events/window", Before::Exited, TRUE),
+    case("volume_list/one", Before::Absent, &[]),
+    case("volume_list/empty", Before::Absent, &[]),
+    case("network_list/one", Before::Absent, &[]),
+    case("network_list/empty", Before::Absent, &[]),
 ];
 
 /// The name of a container that is not there.
@@ -158,6 +164,13 @@ pub(crate) fn container_name() -> ContainerName {
     ContainerName::new(&Prefix::default(), SESSION_ID, "case").expect("the ids are valid")
 }
 
+/// The labels of all that is made for a recording.
+pub(crate) fn labels() -> BTreeMap<String, String> {
+    [(MANAGED, "true"), (SESSION, SESSION_ID), (TASK, "case")]
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .into()
+}
+
 /// What the container of `case` is made of.
 pub(crate) fn create_body(case: &Case) -> CreateBody {
     let stdin = case.name == "container_attach/stdin";
@@ -173,9 +186,7 @@ pub(crate) fn create_body(case: &Case) -> CreateBody {
         env: vec!["LANG=C.UTF-8".to_owned()],
         user: "1000:1000".to_owned(),
         working_dir: "/".to_owned(),
-        labels: [(MANAGED, "true"), (SESSION, SESSION_ID), (TASK, "case")]
-            .map(|(key, value)| (key.to_owned(), value.to_owned()))
-            .into(),
+        labels: labels(),
         attach_stdin: stdin,
         attach_stdout: true,
         attach_stderr: true,

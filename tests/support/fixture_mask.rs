@@ -81,6 +81,7 @@ const FIELDS: &[Field] = &[
     field("info/", "\"SwapTotal\":", "0"),
     field("info/", "\"Uptime\":", "\"0h 1m 0.00s\""),
     field("", "\"KernelVersion\":", "\"6.1.0\""),
+    field("volume_list/", "\"Mountpoint\":", "\"/masked\""),
 ];
 
 /// The ids that are known beforehand.

@@ -70,6 +70,7 @@ impl Supervisor {
                 self.variables
                     .push((OsString::from_vec(variable), OsString::from_vec(value)));
             }
+            Order::Start if self.ending_since.is_some() => {}
             Order::Start if self.main.is_none() && self.hello.is_some() => self.start(),
             Order::Input(data) => {
                 if self.input.push(&data).is_err() {
@@ -79,9 +80,7 @@ impl Supervisor {
             }
             Order::InputEnd => {
                 self.input.end();
-                if let Some(terminal) = &mut self.terminal {
-                    terminal.end_input();
-                }
+                self.feed();
             }
             Order::Signal(number) => {
                 if let Ok(signal) = Signal::try_from(i32::from(number)) {
@@ -130,7 +129,7 @@ impl Supervisor {
     fn streams(&mut self, hello: &Hello) -> io::Result<Streams> {
         if let Some(size) = hello.terminal {
             let (terminal, theirs) = Terminal::open(size)?;
-            self.input = TaskInput::to(terminal.input()?.into());
+            self.input = TaskInput::to_terminal(terminal.input()?.into());
             self.terminal = Some(terminal);
             let outputs = (theirs.try_clone()?.into(), theirs.try_clone()?.into());
             return Ok(Streams {
