@@ -45,6 +45,8 @@ impl Behind {
         let mut command = bare_program();
         command.args(["--host", &socket, "exec", "--image", IMAGE]);
         command.args(["--session", &ctx.session, "--task", task]);
+        // What a sweep asks may be streamed, and what follows on its connection is not looked at.
+        command.args(["--sweep", "off"]);
         command.args(options).args(["--", "sh", "-c", script]);
         Self {
             proxy,

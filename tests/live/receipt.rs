@@ -45,7 +45,7 @@ fn fr_020a_46_the_receipt_says_what_ran_and_how_it_ended(ctx: &Ctx) {
         "schema": 1, "session": ctx.session, "task": "t", "status": 7, "removed": true, "kept": false,
         "image": { "reference": IMAGE, "id": image },
         "outcome": { "kind": "exited", "code": 7 },
-        "output": { "stdout_bytes": 4, "stderr_bytes": 6, "complete": true, "truncated": false },
+        "output": { "stdout_bytes": 4, "stderr_bytes": 6, "complete": true, "truncated": false, "recovered_bytes": 0 },
         "ignored": [], "warnings": [], "child_out_of_memory": false,
     });
     for (key, value) in expected.as_object().unwrap() {
