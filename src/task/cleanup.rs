@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::engine::{Engine, RemoveOptions};
+use crate::engine::{Engine, EngineKind, RemoveOptions};
 use crate::error::{Code, Error, Kind, Result};
 
 /// How often a removal that fails is tried (FR-020A-70).
@@ -22,6 +22,11 @@ pub async fn remove_confirmed(engine: &Engine, container: &str, timeout: Duratio
         .unwrap_or(begun + Duration::from_secs(3600));
     let mut pause = Duration::from_millis(20);
     let mut failures = 0;
+    if engine.kind() == EngineKind::Podman {
+        // It removes by force as it stops: TERM, and KILL ten seconds later. What does not run is refused, and removed all the same.
+        let kill = engine.container_kill(container, "KILL");
+        let _ = tokio::time::timeout_at(deadline, kill).await;
+    }
     loop {
         let attempt = async {
             match engine

@@ -61,7 +61,8 @@ impl Behind {
         Running::watch(child)
     }
 
-    pub(crate) fn run(mut self) -> Run {
+    /// The proxy goes on, for the guard.
+    pub(crate) fn run(&mut self) -> Run {
         let run = self.start().wait();
         assert_eq!(
             self.proxy.hits(),

@@ -212,7 +212,7 @@ fn nfr_020a_16_term_at_any_call_leaves_nothing(ctx: &Ctx) {
             let does = Does(at, vec![What::Send(Signal::SIGTERM)]);
             let task = format!("{call:?}-{at:?}").to_lowercase();
             let options = ["--stop-timeout", "1s"];
-            let behind = Behind::new(ctx, &task, &options, "exec sleep 1000", call, does);
+            let mut behind = Behind::new(ctx, &task, &options, "exec sleep 1000", call, does);
             let run = behind.run();
             assert_eq!(run.status, 143, "{task}: {}", run.err());
             nothing_is_left(ctx, &task);
@@ -220,7 +220,8 @@ fn nfr_020a_16_term_at_any_call_leaves_nothing(ctx: &Ctx) {
     }
     // The task has ended by itself, and how is known.
     let does = Does(Point::Forwarded, vec![What::Send(Signal::SIGTERM)]);
-    let run = Behind::new(ctx, "remove", &[], "exit 7", Call::Remove, does).run();
+    let mut behind = Behind::new(ctx, "remove", &[], "exit 7", Call::Remove, does);
+    let run = behind.run();
     assert!(
         [7, 143].contains(&run.status),
         "{}: {}",
@@ -241,7 +242,7 @@ fn nfr_020a_16_a_second_int_is_fast_and_leaves_nothing(ctx: &Ctx) {
         ];
         let task = format!("{call:?}").to_lowercase();
         let options = ["--stop-timeout", "1h"];
-        let behind = Behind::new(
+        let mut behind = Behind::new(
             ctx,
             &task,
             &options,
@@ -323,7 +324,8 @@ fn nfr_020a_18_broken_answers_are_errors_and_leave_nothing(ctx: &Ctx) {
     for (number, (call, at, actions)) in cases.into_iter().enumerate() {
         let does = Does(at, actions.into_iter().map(What::Just).collect());
         let (task, script) = (format!("t{number}"), "echo out; exit 7");
-        let run = Behind::new(ctx, &task, &["--timeout", "60s"], script, call, does).run();
+        let mut behind = Behind::new(ctx, &task, &["--timeout", "60s"], script, call, does);
+        let run = behind.run();
         ends_well(&run, &format!("{number}: {call:?} {at:?}"));
         nothing_is_left(ctx, &format!("{number}: {call:?} {at:?}"));
     }
@@ -355,7 +357,8 @@ fn nfr_020a_18_slow_and_silent_engines(ctx: &Ctx) {
         }
     }
     let does = Does(Point::Forwarded, vec![What::Just(Action::Hang)]);
-    let run = Behind::new(ctx, "hang", &[], "true", Call::Image, does).run();
+    let mut behind = Behind::new(ctx, "hang", &[], "true", Call::Image, does);
+    let run = behind.run();
     run.expect_error("ACODE-CTN-");
     nothing_is_left(ctx, "at last");
 }
