@@ -85,6 +85,10 @@ pub(crate) async fn pump(
         let next = tokio::select! {
             biased;
             next = output.next() => next,
+            () = gone(sink.as_ref()) => {
+                report.lost("the reader of the output went away");
+                return End::ReceiverGone;
+            }
             () = silence(&mut ended) => {
                 report.incomplete_because = Some("the engine did not end the output after the task's end".into());
                 return End::Stream;
@@ -159,6 +163,14 @@ pub(super) async fn pass_on(
         report.doubtful |= begun.elapsed() > Duration::from_secs(1);
     }
     true
+}
+
+/// Returns when nobody takes output any more, also while there is none.
+async fn gone(sink: Option<&mpsc::Sender<Chunk>>) {
+    match sink {
+        Some(sink) => sink.closed().await,
+        None => std::future::pending().await,
+    }
 }
 
 async fn silence(ended: &mut watch::Receiver<bool>) {

@@ -256,6 +256,11 @@ impl TaskSpec {
                 )));
             }
         }
+        if self.timeout == Some(Duration::ZERO) {
+            return Err(wrong(
+                "a timeout of 0 would end the task before it begins; leave it out for none".into(),
+            ));
+        }
         for text in self.command.iter().chain(self.entrypoint.iter().flatten()) {
             if text.contains('\0') {
                 return Err(wrong("a command cannot contain a NUL character".into()));

@@ -164,29 +164,35 @@ fn max_output_cuts_visibly(ctx: &Ctx) {
 }
 
 fn a_reader_that_goes_away_ends_the_task(ctx: &Ctx) {
-    let receipt = ctx.file("receipt");
-    let mut child = ctx
-        .exec_program(&["--receipt", &receipt], &["yes"])
-        .spawn()
-        .unwrap();
-    let stdout = child.stdout.take().unwrap();
-    let running = Running::watch(child);
-    let mut line = String::new();
-    BufReader::with_capacity(2, stdout.take(2))
-        .read_line(&mut line)
-        .unwrap();
-    assert_eq!(line, "y\n");
-    running.finish().expect(141);
-    let receipt: serde_json::Value =
-        serde_json::from_slice(&std::fs::read(receipt).unwrap()).unwrap();
-    assert_eq!(
-        receipt["outcome"],
-        serde_json::json!({ "kind": "cancelled", "by": "output_closed" })
-    );
-    assert_eq!(
-        (&receipt["output"]["complete"], &receipt["removed"]),
-        (&false.into(), &true.into())
-    );
+    // The second one writes nothing more when its reader is found to have gone.
+    for command in [
+        &["yes"][..],
+        &["sh", "-c", "echo y; sleep 1; echo y; exec sleep 1000"],
+    ] {
+        let receipt = ctx.file("receipt");
+        let mut child = ctx
+            .exec_program(&["--receipt", &receipt], command)
+            .spawn()
+            .unwrap();
+        let stdout = child.stdout.take().unwrap();
+        let running = Running::watch(child);
+        let mut line = String::new();
+        BufReader::with_capacity(2, stdout.take(2))
+            .read_line(&mut line)
+            .unwrap();
+        assert_eq!(line, "y\n");
+        running.finish().expect(141);
+        let receipt: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(receipt).unwrap()).unwrap();
+        assert_eq!(
+            receipt["outcome"],
+            serde_json::json!({ "kind": "cancelled", "by": "output_closed" })
+        );
+        assert_eq!(
+            (&receipt["output"]["complete"], &receipt["removed"]),
+            (&false.into(), &true.into())
+        );
+    }
 }
 
 fn a_reader_that_stalls_does_not_stop_the_deadline(ctx: &Ctx) {
