@@ -74,7 +74,9 @@ async fn remove(way: Arc<Way>, held: Held) {
             Ok(gone) => (gone, LATE_CREATE),
             Err(error) => {
                 tracing::debug!(operation = held.operation, name = held.name, %error, "not removed yet");
-                (false, PATIENCE)
+                // An engine that is away may come back; one whose socket is gone as well does so under another name.
+                let away = way.host.socket().exists();
+                (false, if away { PATIENCE } else { LATE_CREATE })
             }
         };
         if gone {
