@@ -57,6 +57,15 @@ impl Target {
         self
     }
 
+    /// Appends `filters`, where there are any.
+    #[must_use]
+    pub fn filtered(self, filters: &Filters) -> Self {
+        if filters.is_empty() {
+            return self;
+        }
+        self.query("filters", &filters.to_json())
+    }
+
     /// Appends a query pair, percent-encoding the value.
     #[must_use]
     pub fn query(mut self, key: &'static str, value: &str) -> Self {

@@ -1,12 +1,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::policy::{Decision, decide_unlabelled};
+use super::owner::{self, OwnerState};
+use super::policy::{Decision, believed, decide_unlabelled};
 use crate::engine::{Engine, ListOptions};
 use crate::error::Result;
 use crate::model::{Inspect, Listed};
 use crate::protocol::image_ref::ImageRef;
 use crate::protocol::labels::{Labels, TaskLabels};
 use crate::protocol::name::{ContainerName, Prefix};
+use crate::protocol::owner::Owner;
 use crate::protocol::target::Filters;
 
 /// The containers that are ours, with their labels: labels that an image brought along do not count, and where the image is gone nobody can
@@ -49,6 +51,17 @@ pub(super) async fn labelled_containers(engine: &Engine) -> Result<Vec<(Listed, 
 pub async fn owned_labels(engine: &Engine, inspect: &Inspect) -> Result<Option<TaskLabels>> {
     let image = image_labels(engine, &inspect.image).await?;
     Ok(image.and_then(|image| TaskLabels::read(&inspect.config.labels, &image)))
+}
+
+/// What can be said from here of the process that made it, and the time as far as the engine's clock can be believed.
+pub(crate) fn look_at_owner(
+    labels: &TaskLabels,
+    observer: Option<&Owner>,
+    now: u64,
+) -> (OwnerState, u64) {
+    let made_by = labels.owner.as_ref();
+    let age = owner::age(made_by, observer);
+    (owner::look(made_by, observer), believed(now, labels, age))
 }
 
 /// The containers with a name of ours, whatever their labels.

@@ -2,14 +2,13 @@
 
 use serde::Serialize;
 
-use super::find::labelled_containers;
+use super::find::{labelled_containers, look_at_owner};
 use super::owner::{self, OwnerState};
-use super::policy::{Decision, believed, decide};
-use crate::engine::Engine;
+use super::policy::{Decision, decide};
+use crate::engine::{Engine, ListOptions};
 use crate::error::Result;
 use crate::protocol::labels::{Labels, MANAGED, TaskLabels};
 use crate::protocol::owner::Owner;
-use crate::protocol::target::Filters;
 
 /// What kind of thing the engine holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -58,22 +57,14 @@ pub struct Holding {
 /// `ACODE-CTN-014`.
 pub async fn ledger(engine: &Engine) -> Result<Vec<Holding>> {
     let containers = labelled_containers(engine).await?;
-    let filters = || Filters::new().with("label", format!("{MANAGED}=true"));
-    let volumes = engine.volume_list(&filters()).await?;
-    let networks = engine.network_list(&filters()).await?;
+    let managed = ListOptions::managed().filters;
+    let volumes = engine.volume_list(&managed).await?;
+    let networks = engine.network_list(&managed).await?;
     let now = engine.ping().await?.date;
     let observer = owner::current();
     let judge = |kind, name: &str, labels: &TaskLabels, running| {
-        let state = owner::look(labels.owner.as_ref(), observer.as_ref());
-        let age = owner::age(labels.owner.as_ref(), observer.as_ref());
-        judge(
-            kind,
-            name,
-            labels,
-            running,
-            state,
-            believed(now, labels, age),
-        )
+        let (state, believed) = look_at_owner(labels, observer.as_ref(), now);
+        judge(kind, name, labels, running, state, believed)
     };
     let mut holdings = Vec::new();
     for (container, image) in containers {

@@ -7,6 +7,7 @@ pub mod policy;
 mod run;
 mod sweeper;
 
+pub(crate) use find::look_at_owner;
 pub use find::{owned_containers, owned_labels};
 pub use run::{Entry, Sweep, Totals, sweep};
 pub use sweeper::Sweeper;

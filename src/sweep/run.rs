@@ -4,9 +4,9 @@ use serde::Serialize;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
-use super::find::{judge_unlabelled, named_containers, owned_containers, without};
+use super::find::{judge_unlabelled, look_at_owner, named_containers, owned_containers, without};
 use super::owner::{self, OwnerState};
-use super::policy::{Decision, believed, decide};
+use super::policy::{Decision, decide};
 use crate::engine::{Engine, RemoveOptions};
 use crate::error::{Code, Error, Result};
 use crate::model::Listed;
@@ -127,12 +127,10 @@ pub async fn sweep(engine: &Engine, options: &Sweep) -> Result<Vec<Entry>> {
             wanted.is_none_or(|session| *session == labels.session)
         })
         .map(|(container, labels)| {
-            let state = owner::look(labels.owner.as_ref(), observer.as_ref());
+            let (state, believed) = look_at_owner(&labels, observer.as_ref(), now);
             let decision = if options.session.is_some() {
                 Decision::Remove("its session is cleaned up")
             } else {
-                let age = owner::age(labels.owner.as_ref(), observer.as_ref());
-                let believed = believed(now, &labels, age);
                 decide(&labels, container.is_running(), state, believed)
             };
             Entry::labelled(container, labels, state, now).decided(decision)

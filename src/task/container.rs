@@ -17,8 +17,8 @@ use crate::model::Inspect;
 use crate::protocol::labels::OPERATION;
 use crate::protocol::name::ContainerName;
 use crate::protocol::units::{show_cpus, show_size};
-use crate::sweep::policy::{Decision, believed, decide};
-use crate::sweep::{owned_labels, owner};
+use crate::sweep::policy::{Decision, decide};
+use crate::sweep::{look_at_owner, owned_labels, owner};
 
 /// How long a container is looked for whose create was not answered.
 const LATE_CREATE: Duration = Duration::from_secs(2);
@@ -401,9 +401,7 @@ async fn judge(engine: &Engine, inspect: Inspect) -> Result<Holder> {
     };
     let running = matches!(Status::from(&inspect), Status::Running | Status::Paused);
     let observer = owner::current();
-    let state = owner::look(labels.owner.as_ref(), observer.as_ref());
-    let age = owner::age(labels.owner.as_ref(), observer.as_ref());
-    let now = believed(engine.now(), &labels, age);
+    let (state, now) = look_at_owner(&labels, observer.as_ref(), engine.now());
     Ok(match decide(&labels, running, state, now) {
         Decision::Remove(_) => Holder::Orphan(inspect.id),
         Decision::Keep(_) => Holder::Other,

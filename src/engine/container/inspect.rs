@@ -1,4 +1,5 @@
 use hyper::Method;
+use serde::de::DeserializeOwned;
 
 use super::checked_id;
 use crate::engine::Engine;
@@ -11,17 +12,8 @@ impl Engine {
     /// # Errors
     /// `ACODE-CTN-014`; 404 ([`crate::Error::is_not_found`]) when there is no such container.
     pub async fn container_inspect(&self, container: &str) -> Result<Inspect> {
-        let call = self.on_container(
-            "inspect",
-            Code::EngineLost,
-            Method::GET,
-            container,
-            "/json",
-            self.timeouts().ask,
-        )?;
-        let inspect: Inspect = self.call(&call).await?.json(&call, &[200])?;
-        checked_id(&call, &inspect.id)?;
-        Ok(inspect)
+        self.inspect_as(container, |inspect: &Inspect| &inspect.id)
+            .await
     }
 
     /// The same call, for what ties a container to somebody.
@@ -29,6 +21,14 @@ impl Engine {
     /// # Errors
     /// As [`Engine::container_inspect`].
     pub async fn container_ties(&self, container: &str) -> Result<Ties> {
+        self.inspect_as(container, |ties: &Ties| &ties.id).await
+    }
+
+    async fn inspect_as<T: DeserializeOwned>(
+        &self,
+        container: &str,
+        id: impl Fn(&T) -> &str,
+    ) -> Result<T> {
         let call = self.on_container(
             "inspect",
             Code::EngineLost,
@@ -37,8 +37,8 @@ impl Engine {
             "/json",
             self.timeouts().ask,
         )?;
-        let ties: Ties = self.call(&call).await?.json(&call, &[200])?;
-        checked_id(&call, &ties.id)?;
-        Ok(ties)
+        let answer: T = self.call(&call).await?.json(&call, &[200])?;
+        checked_id(&call, id(&answer))?;
+        Ok(answer)
     }
 }

@@ -32,12 +32,10 @@ impl Engine {
     /// # Errors
     /// `ACODE-CTN-014`.
     pub async fn container_list(&self, options: &ListOptions) -> Result<Vec<Listed>> {
-        let mut target = self
+        let target = self
             .target("/containers/json")
-            .query("all", if options.all { "true" } else { "false" });
-        if !options.filters.is_empty() {
-            target = target.query("filters", &options.filters.to_json());
-        }
+            .query("all", if options.all { "true" } else { "false" })
+            .filtered(&options.filters);
         let call = Call::new(
             "list",
             Code::EngineLost,

@@ -12,15 +12,11 @@ impl Engine {
     /// # Errors
     /// `ACODE-CTN-014`.
     pub async fn network_list(&self, filters: &Filters) -> Result<Vec<Network>> {
-        let mut target = self.target("/networks");
-        if !filters.is_empty() {
-            target = target.query("filters", &filters.to_json());
-        }
         let call = Call::new(
             "network list",
             Code::EngineLost,
             Method::GET,
-            target,
+            self.target("/networks").filtered(filters),
             self.timeouts().ask,
         );
         self.call(&call).await?.json(&call, &[200])

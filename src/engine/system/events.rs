@@ -41,14 +41,11 @@ impl Engine {
         if let Some(until) = until {
             target = target.query("until", &until.to_string());
         }
-        if !filters.is_empty() {
-            target = target.query("filters", &filters.to_json());
-        }
         let call = Call::new(
             "events",
             Code::EngineLost,
             Method::GET,
-            target,
+            target.filtered(filters),
             self.timeouts().ask,
         );
         let (connection, response) = self.stream(&call, None).await?;

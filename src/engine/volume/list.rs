@@ -12,15 +12,11 @@ impl Engine {
     /// # Errors
     /// `ACODE-CTN-014`.
     pub async fn volume_list(&self, filters: &Filters) -> Result<Vec<Volume>> {
-        let mut target = self.target("/volumes");
-        if !filters.is_empty() {
-            target = target.query("filters", &filters.to_json());
-        }
         let call = Call::new(
             "volume list",
             Code::EngineLost,
             Method::GET,
-            target,
+            self.target("/volumes").filtered(filters),
             self.timeouts().ask,
         );
         let list: VolumeList = self.call(&call).await?.json(&call, &[200])?;
