@@ -13,6 +13,7 @@ mod plan;
 mod policy;
 mod receipt;
 mod recover;
+mod rules;
 mod run;
 mod runner;
 mod spec;
@@ -29,6 +30,7 @@ pub use plan::{Plan, generated_id};
 pub use receipt::{
     ContainerReceipt, EngineReceipt, HelpersReceipt, ImageReceipt, Phases, Receipt, SCHEMA,
 };
+pub use rules::{AllowedSource, ImageRules, Most, MountRules, Rules};
 pub use run::{Canceller, TaskIo, run};
 pub use runner::Runner;
 pub use spec::{TaskSpec, Tmpfs, User, WORKSPACE};

@@ -61,9 +61,10 @@ impl Plan {
         Self::with(&Runner::new(engine.clone()), spec).await
     }
 
-    pub(super) async fn with(runner: &Runner, spec: TaskSpec) -> Result<Self> {
+    pub(super) async fn with(runner: &Runner, mut spec: TaskSpec) -> Result<Self> {
         let engine = runner.engine();
         spec.check()?;
+        runner.rules.apply(&mut spec)?;
         let init = if spec.engine_init {
             Err("the engine's init was asked for")
         } else {
@@ -78,7 +79,8 @@ impl Plan {
                 format!("a terminal needs our own process 1, which cannot be used: {why}"),
             ));
         }
-        let (limits, warnings) = spec.limits.resolve(HostCapacity::of_this_machine())?;
+        let (mut limits, warnings) = spec.limits.resolve(HostCapacity::of_this_machine())?;
+        runner.rules.limit(&spec, &mut limits)?;
         let random: [u8; 26] = random_bytes()?;
         let (name_bytes, uuid_bytes) = random.split_at(10);
         let name = if spec.random_name {

@@ -1,13 +1,14 @@
 //! What runs tasks: an engine, and the helpers that stand beside them.
 
 use std::path::Path;
-use std::sync::Once;
+use std::sync::{Arc, Once};
 
 use tokio::sync::watch;
 
 use super::outcome::Cancel;
 use super::plan::Plan;
 use super::receipt::Receipt;
+use super::rules::Rules;
 use super::run::{Canceller, TaskIo, run_planned};
 use super::spec::TaskSpec;
 use crate::engine::{Engine, Host};
@@ -36,6 +37,7 @@ pub struct Runner {
     engine: Engine,
     init: std::result::Result<InitFile, &'static str>,
     pub(super) guard: Guard,
+    pub(super) rules: Arc<Rules>,
 }
 
 impl Runner {
@@ -50,6 +52,7 @@ impl Runner {
         Self {
             guard: Guard::thread(engine.socket()),
             init: Err("no program was given"),
+            rules: Arc::default(),
             engine,
         }
     }
@@ -59,12 +62,13 @@ impl Runner {
     /// # Errors
     /// Those of [`Engine::connect`]; `ACODE-CTN-015` when the program does not stand guard.
     pub async fn connect(host: &Host, program: &Program) -> Result<Self> {
-        let guard = async { start_guard(program, host.socket()).await };
+        let guard = start_guard(program, host.socket());
         let (engine, guard) = tokio::try_join!(Engine::connect(host), guard)?;
         Ok(Self {
             engine,
             init: program.init_file(),
             guard,
+            rules: Arc::default(),
         })
     }
 
@@ -78,7 +82,15 @@ impl Runner {
             engine,
             init: program.init_file(),
             guard,
+            rules: Arc::default(),
         })
+    }
+
+    /// With what the operator of the host admits; [`Rules::default`] until then.
+    #[must_use]
+    pub fn with_rules(mut self, rules: Rules) -> Self {
+        self.rules = Arc::new(rules);
+        self
     }
 
     /// The engine.
