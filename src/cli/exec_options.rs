@@ -8,10 +8,13 @@ use acode_rt::error::{Code, Error, Kind, Result};
 use acode_rt::model::{LogConfig, ThrottleDevice, Ulimit};
 use acode_rt::protocol::labels::parse_user_label;
 use acode_rt::protocol::units::{parse_cpus, parse_duration, parse_size};
-use acode_rt::task::{TaskSpec, Tmpfs, User, generated_id, parse_throttle, parse_ulimit};
+use acode_rt::task::{
+    BindMount, Secret, TaskSpec, Tmpfs, User, Workspace, generated_id, parse_throttle, parse_ulimit,
+};
 use acode_rt::{ImageRef, Prefix};
 use clap::Args;
 
+use super::secrets::SecretSource;
 use super::terminal;
 
 /// Run one task in a fresh container that is removed when it ends
@@ -141,6 +144,25 @@ pub(crate) struct Exec {
     #[arg(long, value_name = "CAPABILITY", help_heading = "Isolation")]
     pub(super) cap_add: Vec<String>,
 
+    /// A directory of ours as /workspace; the task runs as its owner. Read-only with :ro
+    #[arg(long, value_name = "DIR[:ro]", value_parser = Workspace::parse, help_heading = "Files")]
+    pub(super) workspace: Option<Workspace>,
+    /// A file or directory of ours at a path inside, read-only unless :rw is said
+    #[arg(long, value_name = "SOURCE:TARGET[:rw]", value_parser = BindMount::parse, help_heading = "Files")]
+    pub(super) mount: Vec<BindMount>,
+    /// A directory of ours that many tasks may read at once
+    #[arg(long, value_name = "DIR:TARGET", value_parser = parse_cache, help_heading = "Files")]
+    pub(super) cache: Vec<BindMount>,
+    /// Let the engine relabel what is mounted, for SELinux
+    #[arg(long, help_heading = "Files")]
+    pub(super) selinux_relabel: bool,
+    /// A secret as the file /run/secrets/NAME, whose source is `file:PATH`, `env:VARIABLE` or `fd:NUMBER`
+    #[arg(long = "secret", value_name = "NAME=SOURCE", value_parser = SecretSource::parse, help_heading = "Files")]
+    pub(super) secrets: Vec<SecretSource>,
+    /// A secret as the environment variable NAME
+    #[arg(long = "secret-env", value_name = "NAME=SOURCE", value_parser = SecretSource::parse, help_heading = "Files")]
+    pub(super) secret_variables: Vec<SecretSource>,
+
     /// Kill the task after this time; status 124
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = "Time")]
     pub(super) timeout: Option<Duration>,
@@ -211,6 +233,16 @@ pub(crate) enum When {
     Off,
 }
 
+fn parse_cache(text: &str) -> std::result::Result<BindMount, String> {
+    let cache = BindMount::parse(text)?;
+    if cache.writable {
+        return Err(
+            "a cache is shared, and so read-only; what a task may write to is a --mount".into(),
+        );
+    }
+    Ok(cache)
+}
+
 impl Exec {
     /// The task, checked as far as that can be done without the engine.
     pub(super) fn spec(&self) -> Result<TaskSpec> {
@@ -260,6 +292,20 @@ impl Exec {
         spec.tmpfs.clone_from(&self.tmpfs);
         spec.accept_ignored.clone_from(&self.accept_ignored);
         spec.network.clone_from(&self.network);
+        spec.workspace.clone_from(&self.workspace);
+        if let Some(workspace) = &mut spec.workspace {
+            workspace.as_owner = self.user.is_none();
+        }
+        spec.mounts = self.mount.iter().chain(&self.cache).cloned().collect();
+        spec.selinux_relabel = self.selinux_relabel;
+        for source in &self.secrets {
+            spec.secrets
+                .push(Secret::file(&source.name, source.read()?));
+        }
+        for source in &self.secret_variables {
+            spec.secrets
+                .push(Secret::variable(&source.name, source.read()?));
+        }
         spec.writable_root = self.writable_root;
         spec.cap_add.clone_from(&self.cap_add);
         spec.timeout = self.timeout;

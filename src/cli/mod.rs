@@ -12,6 +12,7 @@ mod logs;
 mod receipt_file;
 mod render;
 mod rm;
+mod secrets;
 mod signals;
 mod stop;
 mod streams;

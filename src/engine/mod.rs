@@ -28,6 +28,7 @@ pub use container::logs::{LogStream, LogsOptions};
 pub use container::remove::RemoveOptions;
 pub use container::wait::Waiting;
 pub use host::Host;
+pub(crate) use host::usual_sockets;
 pub use system::events::EventStream;
 pub use system::ping::Ping;
 

@@ -102,6 +102,12 @@ pub struct HostConfig {
     /// Path inside to mount options.
     #[serde(deserialize_with = "null_default")]
     pub tmpfs: BTreeMap<String, String>,
+    /// Binds in the old form `SOURCE:TARGET:OPTIONS`, which alone can ask for another SELinux label.
+    #[serde(
+        deserialize_with = "null_default",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub binds: Vec<String>,
     /// Binds.
     #[serde(
         deserialize_with = "null_default",
@@ -168,6 +174,17 @@ pub struct Mount {
     pub target: String,
     /// Not writable inside.
     pub read_only: bool,
+    /// What only binds have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bind_options: Option<BindOptions>,
+}
+
+/// How a bind is made.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct BindOptions {
+    /// Without what is mounted below the source. API 1.40.
+    pub non_recursive: bool,
 }
 
 /// The engine's log of a container.

@@ -7,7 +7,8 @@ mod storage;
 mod system;
 
 pub use create::{
-    CreateBody, Created, Healthcheck, HostConfig, LogConfig, Mount, ThrottleDevice, Ulimit,
+    BindOptions, CreateBody, Created, Healthcheck, HostConfig, LogConfig, Mount, ThrottleDevice,
+    Ulimit,
 };
 pub use inspect::{
     ContainerConfig, HostTies, Inspect, Listed, MountPoint, RestartPolicy, State, TiedMount, Ties,

@@ -84,6 +84,17 @@ pub enum How {
     Signaled(u8),
     /// It could not be started: the kernel's error number.
     Failed(i32),
+    /// Something that it was to find could not be made, or is not as it was to be; it was not started.
+    Unprepared(Unprepared),
+}
+
+/// What a task was to find and did not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unprepared {
+    /// The mount of this number, from 0, is missing, is another than was asked for, or is writable and was not to be.
+    Mount(u16),
+    /// The secret of this number, from 0, could not be written.
+    Secret(u16),
 }
 
 /// What made a task end.
@@ -114,7 +125,7 @@ impl How {
             Self::Signaled(signal) => 128_u8.saturating_add(signal),
             Self::Failed(ENOENT | ENOTDIR) => 127,
             Self::Failed(EACCES | ENOEXEC) => 126,
-            Self::Failed(_) => 125,
+            Self::Failed(_) | Self::Unprepared(_) => 125,
         }
     }
 }
@@ -132,6 +143,8 @@ impl Record {
                     How::Exited(code) => (b'e', u32::from(code)),
                     How::Signaled(signal) => (b's', u32::from(signal)),
                     How::Failed(errno) => (b'f', errno.cast_unsigned()),
+                    How::Unprepared(Unprepared::Mount(number)) => (b'm', number.into()),
+                    How::Unprepared(Unprepared::Secret(number)) => (b'x', number.into()),
                 };
                 let cause = match cause {
                     Cause::Itself => 0,
@@ -167,6 +180,8 @@ impl Record {
             b'e' => How::Exited(u8::try_from(a).ok()?),
             b's' => How::Signaled(u8::try_from(a).ok()?),
             b'f' => How::Failed(a.cast_signed()),
+            b'm' => How::Unprepared(Unprepared::Mount(u16::try_from(a).ok()?)),
+            b'x' => How::Unprepared(Unprepared::Secret(u16::try_from(a).ok()?)),
             _ => return None,
         };
         let cause = match u32::from_str_radix(b, 16).ok()? {
@@ -261,7 +276,7 @@ enum Look {
 mod tests {
     use super::*;
 
-    const RECORDS: [Record; 8] = [
+    const RECORDS: [Record; 10] = [
         Record::Started,
         Record::Credit(u32::MAX),
         Record::InputClosed,
@@ -281,6 +296,14 @@ mod tests {
         Record::End(End {
             how: How::Failed(-1),
             cause: Cause::Outside,
+        }),
+        Record::End(End {
+            how: How::Unprepared(Unprepared::Mount(u16::MAX)),
+            cause: Cause::Itself,
+        }),
+        Record::End(End {
+            how: How::Unprepared(Unprepared::Secret(0)),
+            cause: Cause::Itself,
         }),
     ];
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::applied::{Ignored, compare};
 use super::cleanup::remove_confirmed;
 use super::limits::HostCapacity;
+use super::mounts::refuse_shared;
 use super::plan::Plan;
 use super::runner::Runner;
 use super::spec::TaskSpec;
@@ -123,12 +124,13 @@ impl TaskContainer {
                     if let Some(hold) = &hold {
                         hold.created(id.as_str());
                     }
-                    return Ok(Self {
+                    let container = Self {
                         engine: engine.clone(),
                         id,
                         plan,
                         hold,
-                    });
+                    };
+                    return Box::pin(container.unless_shared()).await;
                 }
                 Err(error) => error.with_operation_id(&plan.operation),
             };
@@ -156,6 +158,16 @@ impl TaskContainer {
                 hold.release();
             }
             return Err(error);
+        }
+    }
+
+    async fn unless_shared(self) -> Result<Self> {
+        match refuse_shared(&self.engine, &self.id, &self.plan.shares).await {
+            Ok(()) => Ok(self),
+            Err(error) => Err(match self.remove().await {
+                Ok(()) => error,
+                Err(failed) => error.and_cleanup(failed),
+            }),
         }
     }
 

@@ -3,11 +3,16 @@
 use std::collections::BTreeMap;
 
 use super::limits::Resolved;
-use super::spec::{TaskSpec, WORKSPACE, bare_capability, clean_tmpfs_path};
+use super::mounts::{CheckedMount, is_within};
+use super::secret;
+use super::spec::{TaskSpec, WORKSPACE, bare_capability, clean_inside_path};
 use crate::engine::EngineKind;
-use crate::error::{Code, Error, Result};
-use crate::model::{CreateBody, Healthcheck, HostConfig, ImageConfig, LogConfig, Mount};
+use crate::error::{Code, Error, Result, shown};
+use crate::model::{
+    BindOptions, CreateBody, Healthcheck, HostConfig, ImageConfig, LogConfig, Mount,
+};
 use crate::protocol::labels::Labels;
+use crate::protocol::order::SECRETS;
 use crate::protocol::units::show_size;
 
 /// What of the engine and host decides how a request looks.
@@ -18,6 +23,8 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) fast_network: Option<&'a str>,
     /// Our own process 1, where it can be placed.
     pub(crate) init: Option<&'a str>,
+    /// The caller's mounts.
+    pub(crate) mounts: &'a [CheckedMount],
 }
 
 /// Where our own process 1 is inside.
@@ -54,6 +61,11 @@ pub(crate) fn create_body(
         .map(|source| mount(source, "/etc/hosts"))
         .into_iter()
         .chain(around.init.map(|source| mount(source, INIT_PATH)));
+    let (relabelled, plain) = if spec.selinux_relabel {
+        (around.mounts, &[][..])
+    } else {
+        (&[][..], around.mounts)
+    };
     Ok(CreateBody {
         image: image_id.to_owned(),
         entrypoint,
@@ -89,8 +101,12 @@ pub(crate) fn create_body(
             nano_cpus: signed(limits.nano_cpus),
             pids_limit: i64::from(limits.pids),
             shm_size: signed(limits.shm_size),
-            tmpfs: tmpfs(spec, limits, image, around.kind)?,
-            mounts: mounts.collect(),
+            tmpfs: tmpfs(spec, limits, image, around)?,
+            mounts: mounts.chain(plain.iter().map(callers_mount)).collect(),
+            binds: relabelled
+                .iter()
+                .map(relabelled_bind)
+                .collect::<Result<_>>()?,
             log_config: spec.log.clone().unwrap_or_else(|| default_log(around.kind)),
             ulimits: spec.limits.ulimits.clone(),
             blkio_weight: spec.limits.blkio_weight.unwrap_or(0),
@@ -140,11 +156,15 @@ pub(crate) fn process(spec: &TaskSpec, image: &ImageConfig) -> Result<Process> {
         )
         .on(spec.image.as_str()));
     }
-    let home = spec
-        .env
-        .iter()
-        .all(|(key, _)| key != "HOME")
-        .then(|| format!("HOME={WORKSPACE}"));
+    let home = spec.env.iter().all(|(key, _)| key != "HOME").then(|| {
+        // What tools keep in their home is not meant for the caller's directory.
+        let home = if spec.workspace.is_some() {
+            "/tmp"
+        } else {
+            WORKSPACE
+        };
+        format!("HOME={home}")
+    });
     let term = (spec.terminal.is_some() && spec.env.iter().all(|(key, _)| key != "TERM"))
         .then(|| "TERM=xterm".to_owned());
     let env = home
@@ -168,7 +188,34 @@ fn mount(source: &str, target: &str) -> Mount {
         source: source.into(),
         target: target.into(),
         read_only: true,
+        bind_options: None,
     }
+}
+
+fn callers_mount(checked: &CheckedMount) -> Mount {
+    Mount {
+        read_only: checked.read_only,
+        // What is mounted below may be anything: it was not looked at.
+        bind_options: Some(BindOptions {
+            non_recursive: true,
+        }),
+        ..mount(&checked.source, &checked.target)
+    }
+}
+
+/// `Z`: for this container alone; `z`: for all, as several may read it.
+fn relabelled_bind(checked: &CheckedMount) -> Result<String> {
+    let (source, target) = (&checked.source, &checked.target);
+    if source.contains(':') {
+        return Err(Error::invalid(
+            Code::Configuration,
+            "mounts",
+            "a path with ':' cannot be relabelled",
+        )
+        .on(shown(source)));
+    }
+    let options = if checked.read_only { "ro,z" } else { "rw,Z" };
+    Ok(format!("{source}:{target}:{options}"))
 }
 
 fn default_log(kind: EngineKind) -> LogConfig {
@@ -202,13 +249,14 @@ fn tmpfs(
     spec: &TaskSpec,
     limits: &Resolved,
     image: &ImageConfig,
-    kind: EngineKind,
+    around: Surroundings<'_>,
 ) -> Result<BTreeMap<String, String>> {
+    let kind = around.kind;
     let mut sizes: BTreeMap<String, Option<u64>> =
         [("/tmp".into(), None), (WORKSPACE.into(), None)].into();
     for volume in image.volumes.keys() {
         // A volume's path comes from the image: one that is no plain path would be read as options.
-        let path = clean_tmpfs_path(volume).map_err(|message| {
+        let path = clean_inside_path(volume).map_err(|message| {
             Error::invalid(Code::PolicyRefused, "image volumes", message).on(spec.image.as_str())
         })?;
         sizes.insert(path, None);
@@ -222,6 +270,24 @@ fn tmpfs(
             .iter()
             .map(|tmpfs| (tmpfs.path.clone(), tmpfs.size)),
     );
+    for mount in around.mounts {
+        sizes.remove(&mount.target);
+        if let Some(inner) = sizes.keys().find(|path| is_within(path, &mount.target)) {
+            return Err(Error::invalid(
+                Code::PolicyRefused,
+                "mounts",
+                format!(
+                    "the image wants a volume at {inner}, inside the mount at {}: the engine would make a directory of root's in it",
+                    mount.target
+                ),
+            )
+            .on(spec.image.as_str()));
+        }
+    }
+    let secrets = secret::tmpfs_size(&spec.secrets);
+    if secrets > 0 {
+        sizes.insert(SECRETS.into(), Some(secrets));
+    }
 
     let budget = limits.memory / 2;
     let asked = sizes
@@ -250,7 +316,7 @@ fn tmpfs(
         .map(|(path, size)| {
             let size = size.unwrap_or(share);
             let access = match kind {
-                EngineKind::Docker if path == WORKSPACE => {
+                EngineKind::Docker if path == WORKSPACE || path == SECRETS => {
                     format!("uid={},gid={},mode=0700", spec.user.uid, spec.user.gid)
                 }
                 _ => "mode=1777".into(),
@@ -276,6 +342,7 @@ mod tests {
         kind: EngineKind::Docker,
         fast_network: Some("/run/acode-rt/hosts"),
         init: None,
+        mounts: &[],
     };
 
     fn spec() -> TaskSpec {
@@ -341,6 +408,7 @@ mod tests {
             ..ImageConfig::default()
         };
         for kind in [EngineKind::Docker, EngineKind::Podman] {
+            let around = Surroundings { kind, ..DOCKER };
             let spec = TaskSpec {
                 tmpfs: vec![Tmpfs {
                     path: "/x".into(),
@@ -348,7 +416,7 @@ mod tests {
                 }],
                 ..spec()
             };
-            let mounts = tmpfs(&spec, &LIMITS, &image, kind).unwrap();
+            let mounts = tmpfs(&spec, &LIMITS, &image, around).unwrap();
             let size = |options: &String| {
                 options
                     .split(',')
@@ -379,9 +447,7 @@ mod tests {
             ..spec()
         };
         assert_eq!(
-            tmpfs(&greedy, &LIMITS, &image, EngineKind::Docker)
-                .unwrap_err()
-                .code(),
+            tmpfs(&greedy, &LIMITS, &image, DOCKER).unwrap_err().code(),
             Code::LimitInvalid
         );
         let absurd = TaskSpec {
@@ -391,7 +457,7 @@ mod tests {
             }],
             ..spec()
         };
-        assert!(tmpfs(&absurd, &LIMITS, &image, EngineKind::Docker).is_err());
+        assert!(tmpfs(&absurd, &LIMITS, &image, DOCKER).is_err());
     }
 
     #[test]

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::applied::Ignored;
 use super::limits::Resolved;
+use super::mounts::CheckedMount;
 use super::outcome::{Evidence, Outcome};
 use super::output::OutputReport;
 
@@ -38,6 +39,9 @@ pub struct Receipt {
     pub output: OutputReport,
     /// Limits as they were sent.
     pub limits: Resolved,
+    /// What of the host was mounted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub mounts: Vec<CheckedMount>,
     /// What was asked for, not applied, and accepted.
     pub ignored: Vec<Ignored>,
     /// What is worth knowing.

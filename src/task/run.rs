@@ -321,6 +321,7 @@ async fn finish(container: &TaskContainer, ended: Ended, mut clock: Clock) -> Re
         child_out_of_memory: ended.child_out_of_memory,
         output: ended.output,
         limits: plan.limits.clone(),
+        mounts: plan.mounts.clone(),
         ignored: ended.ignored,
         warnings,
         phases_ms: clock.total(),

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use super::applied;
 use super::limits::{HostCapacity, Limits};
+use super::mounts::{self, BindMount, Workspace};
+use super::secret::{self, Secret};
 use crate::error::{Code, Error, Result, shown};
 use crate::model::LogConfig;
 use crate::protocol::image_ref::ImageRef;
@@ -85,6 +87,14 @@ pub struct TaskSpec {
     pub cap_add: Vec<String>,
     /// Further tmpfs mounts, or others for `/tmp` and `/workspace`.
     pub tmpfs: Vec<Tmpfs>,
+    /// A directory of the host as `/workspace`, instead of memory. Needs our own process 1, as every mount does.
+    pub workspace: Option<Workspace>,
+    /// Other files and directories of the host.
+    pub mounts: Vec<BindMount>,
+    /// The engine gives what is mounted a label of SELinux that tasks can use: for writable ones one that this task alone can use.
+    pub selinux_relabel: bool,
+    /// What the task is told in secret. Needs our own process 1.
+    pub secrets: Vec<Secret>,
     /// Where the engine keeps the output: `local`, 10m × 3, where it has that.
     pub log: Option<LogConfig>,
     /// Labels beside ours.
@@ -177,7 +187,7 @@ impl Tmpfs {
         let (path, options) = text
             .split_once(':')
             .map_or((text, None), |(path, options)| (path, Some(options)));
-        let path = clean_tmpfs_path(path)?;
+        let path = clean_inside_path(path)?;
         let size = match options {
             None => None,
             Some(options) => {
@@ -227,6 +237,10 @@ impl TaskSpec {
             writable_root: false,
             cap_add: Vec::new(),
             tmpfs: Vec::new(),
+            workspace: None,
+            mounts: Vec::new(),
+            selinux_relabel: false,
+            secrets: Vec::new(),
             log: None,
             labels: BTreeMap::new(),
             timeout: None,
@@ -275,7 +289,7 @@ impl TaskSpec {
             check_inside_path(workdir).map_err(wrong)?;
         }
         for tmpfs in &self.tmpfs {
-            if clean_tmpfs_path(&tmpfs.path).map_err(wrong)? != tmpfs.path {
+            if clean_inside_path(&tmpfs.path).map_err(wrong)? != tmpfs.path {
                 return Err(wrong(format!(
                     "tmpfs '{}': write its path without extra '/' and '.'",
                     shown(&tmpfs.path)
@@ -299,6 +313,8 @@ impl TaskSpec {
         ContainerName::new(&self.prefix, &self.session, &self.task)?;
         // What the host has is looked at where the task is planned: it makes warnings only.
         self.limits.resolve(HostCapacity::default())?;
+        secret::check(self)?;
+        mounts::check_targets(self)?;
         self.check_policy()
     }
 
@@ -389,11 +405,11 @@ fn check_inside_path(path: &str) -> Result<(), String> {
 
 /// Such a path without what would change the meaning of mount options, in its shortest form: the engine compares it with the image's
 /// volumes, whose paths it shortens too, and mounts both where they differ.
-pub(super) fn clean_tmpfs_path(path: &str) -> Result<String, String> {
+pub(super) fn clean_inside_path(path: &str) -> Result<String, String> {
     check_inside_path(path)?;
     if path.contains([',', ':']) {
         return Err(format!(
-            "a tmpfs path cannot contain ',' or ':' as '{}' does",
+            "a path for a mount cannot contain ',' or ':' as '{}' does",
             shown(path)
         ));
     }
@@ -402,7 +418,7 @@ pub(super) fn clean_tmpfs_path(path: &str) -> Result<String, String> {
         .filter(|part| !matches!(*part, "" | "."))
         .collect();
     if parts.is_empty() {
-        return Err("a tmpfs over / would hide the image".into());
+        return Err("a mount over / would hide the image".into());
     }
     Ok(format!("/{}", parts.join("/")))
 }

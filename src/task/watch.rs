@@ -64,8 +64,8 @@ pub(super) async fn watch_task(
     } = subscribed;
     let spec = &container.plan().spec;
     let control = first.is_some().then(Control::new);
-    let (program, orders) = first.map(|first| (first.program, first.orders)).unzip();
-    let mut machine = Machine::new(spec.timeout.unwrap_or_default(), program);
+    let (told, orders) = first.map(|first| (first.told, first.orders)).unzip();
+    let mut machine = Machine::new(spec.timeout.unwrap_or_default(), told);
     let mut report = OutputReport::default();
     let input_error = InputError::default();
     let (ended_sender, ended) = watch::channel(false);
