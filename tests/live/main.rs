@@ -17,12 +17,14 @@ mod isolation;
 mod library;
 mod limits;
 mod load;
+mod mounts;
 mod names;
 mod orphans;
 mod ownership;
 mod receipt;
 mod running;
 mod scenarios;
+mod secrets;
 mod streams;
 mod support;
 
@@ -49,6 +51,8 @@ fn main() -> ExitCode {
         isolation::TESTS,
         helpers::TESTS,
         limits::TESTS,
+        mounts::TESTS,
+        secrets::TESTS,
         ending::TESTS,
         faults::TESTS,
         names::TESTS,
