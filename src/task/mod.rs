@@ -20,6 +20,7 @@ mod runner;
 mod secret;
 mod spec;
 mod state;
+mod user;
 mod watch;
 
 pub use applied::{Ignored, NAMES as IGNORABLE};
@@ -37,4 +38,5 @@ pub use rules::{AllowedSource, ImageRules, Most, MountRules, Rules};
 pub use run::{Canceller, TaskIo, run};
 pub use runner::Runner;
 pub use secret::{MAX_SECRET, Secret, SecretPlace, SecretValue};
-pub use spec::{TaskSpec, Tmpfs, User, WORKSPACE};
+pub use spec::{TaskSpec, Tmpfs, WORKSPACE};
+pub use user::User;

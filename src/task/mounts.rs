@@ -15,7 +15,8 @@ use serde::Serialize;
 pub(super) use share::{Share, label, refuse_shared};
 
 use super::rules::MountRules;
-use super::spec::{TaskSpec, User, WORKSPACE, clean_inside_path};
+use super::spec::{TaskSpec, WORKSPACE, clean_inside_path};
+use super::user::User;
 use crate::error::{Code, Error, Result, shown};
 use crate::protocol::order::{MountCheck, SECRETS};
 use forbidden::Forbidden;

@@ -14,7 +14,7 @@ use rustix::fs::{
 use super::is_within;
 use crate::error::{Code, Error, Result, shown};
 use crate::task::rules::AllowedSource;
-use crate::task::spec::User;
+use crate::task::user::User;
 
 /// Directories above a source, at most.
 const MAX_DEPTH: usize = 256;
