@@ -8,6 +8,8 @@
 
 use sha2::{Digest, Sha256};
 
+use super::demux::Stream;
+
 /// Bytes of a [`Nonce`], its first one included.
 pub const NONCE_LEN: usize = 25;
 /// Bytes of a record.
@@ -192,6 +194,40 @@ impl Record {
             _ => return None,
         };
         Some(Self::End(End { how, cause }))
+    }
+}
+
+/// A [`Strip`] for each stream of a task.
+#[derive(Debug)]
+pub struct Strips {
+    stdout: Strip,
+    stderr: Strip,
+}
+
+impl Strips {
+    /// For the task with this nonce.
+    pub fn new(nonce: Nonce) -> Self {
+        Self {
+            stdout: Strip::new(nonce),
+            stderr: Strip::new(nonce),
+        }
+    }
+
+    /// As [`Strip::take`], of `stream`.
+    pub fn take(&mut self, stream: Stream, data: &mut Vec<u8>, found: &mut Vec<Record>) {
+        let strip = match stream {
+            Stream::Stdout => &mut self.stdout,
+            Stream::Stderr => &mut self.stderr,
+        };
+        strip.take(data, found);
+    }
+
+    /// As [`Strip::finish`], of both.
+    pub fn finish(&mut self) -> [(Stream, Vec<u8>); 2] {
+        [
+            (Stream::Stdout, self.stdout.finish()),
+            (Stream::Stderr, self.stderr.finish()),
+        ]
     }
 }
 

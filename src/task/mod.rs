@@ -24,6 +24,7 @@ mod user;
 mod watch;
 
 pub use applied::{Ignored, NAMES as IGNORABLE};
+pub(crate) use cleanup::remove_by;
 pub use cleanup::remove_confirmed;
 pub use container::{Status, Subscribed, TaskContainer};
 pub use limits::{HostCapacity, Limits, Resolved, parse_throttle, parse_ulimit};
