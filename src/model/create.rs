@@ -102,6 +102,12 @@ pub struct HostConfig {
     /// Path inside to mount options.
     #[serde(deserialize_with = "null_default")]
     pub tmpfs: BTreeMap<String, String>,
+    /// How the root file system is stored; `size` in bytes bounds it.
+    #[serde(
+        deserialize_with = "null_default",
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
+    pub storage_opt: BTreeMap<String, String>,
     /// Binds.
     #[serde(
         deserialize_with = "null_default",

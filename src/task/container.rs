@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::applied::{Ignored, compare};
 use super::cleanup::remove_confirmed;
+use super::disk;
 use super::limits::HostCapacity;
 use super::plan::Plan;
 use super::runner::Runner;
@@ -155,7 +156,7 @@ impl TaskContainer {
             if let Some(hold) = hold.filter(|_| !error.is_unclear()) {
                 hold.release();
             }
-            return Err(error);
+            return Err(disk::explain(engine, &plan, error).await);
         }
     }
 

@@ -5,6 +5,7 @@ mod applied;
 mod cleanup;
 mod container;
 mod control;
+mod disk;
 mod hosts_file;
 mod limits;
 mod outcome;
@@ -18,6 +19,7 @@ mod run;
 mod runner;
 mod spec;
 mod state;
+mod usage;
 mod watch;
 
 pub use applied::{Ignored, NAMES as IGNORABLE};
@@ -33,4 +35,5 @@ pub use receipt::{
 pub use rules::{AllowedSource, ImageRules, Most, MountRules, Rules};
 pub use run::{Canceller, TaskIo, run};
 pub use runner::Runner;
+pub use usage::{Usage, UsageSource};
 pub use spec::{TaskSpec, Tmpfs, User, WORKSPACE};

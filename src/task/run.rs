@@ -7,6 +7,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::container::{Subscribed, TaskContainer};
+use super::disk::unbounded_disk;
 use super::outcome::{Cancel, Evidence, Outcome, StartFailure};
 use super::output::OutputReport;
 use super::plan::Plan;
@@ -14,6 +15,7 @@ use super::receipt::{ContainerReceipt, EngineReceipt, HelpersReceipt, Phases, Re
 use super::recover::recover;
 use super::runner::{Requests, Runner};
 use super::spec::TaskSpec;
+use super::usage::{Samples, Usage};
 use super::watch::{Ended, watch_task};
 use crate::engine::{Chunk, Engine};
 use crate::error::{Code, Error, Kind, Result};
@@ -133,7 +135,11 @@ pub(super) async fn run_planned(
                 }
                 let orders = container.plan().first_orders()?;
                 let sink = io.output.clone();
-                let mut ended = watch_task(&container, subscribed, orders, io, &mut requests).await;
+                let samples = Samples::default();
+                let task = watch_task(&container, subscribed, orders, io, &mut requests);
+                let mut ended = samples.beside(&container, task).await;
+                let mut usage = samples.usage();
+                usage.told(&ended.used);
                 if ended.unheard {
                     // Another version of our program, or another program, stands where we said.
                     runner.engine().refuse_our_files();
@@ -143,7 +149,7 @@ pub(super) async fn run_planned(
                 }
                 drop(sink);
                 clock.phase(|phases| &mut phases.run);
-                return Ok(finish(&container, ended, clock).await);
+                return Ok(finish(&container, ended, usage, clock).await);
             }
             // What the engine says of a start with our own process 1 is never about the task's command.
             Err(error) if container.plan().init.is_ok() && is_of_starting(&error) => {
@@ -160,7 +166,7 @@ pub(super) async fn run_planned(
             {
                 tracing::error!(%error, "start failed");
                 let ended = start_failed(&container, &error).await;
-                return Ok(finish(&container, ended, clock).await);
+                return Ok(finish(&container, ended, Usage::default(), clock).await);
             }
             Err(error) => {
                 tracing::error!(%error, "the task did not begin");
@@ -265,10 +271,16 @@ async fn start_failed(container: &TaskContainer, error: &Error) -> Ended {
         input_error: None,
         ignored: Vec::new(),
         unheard: false,
+        used: Vec::new(),
     }
 }
 
-async fn finish(container: &TaskContainer, ended: Ended, mut clock: Clock) -> Receipt {
+async fn finish(
+    container: &TaskContainer,
+    ended: Ended,
+    usage: Usage,
+    mut clock: Clock,
+) -> Receipt {
     let plan = container.plan();
     let mut warnings = plan.warnings.clone();
     if ended.child_out_of_memory {
@@ -305,6 +317,7 @@ async fn finish(container: &TaskContainer, ended: Ended, mut clock: Clock) -> Re
         status = 125;
     }
     tracing::info!(operation = plan.operation, name = %plan.name, outcome = ?ended.outcome, status, "ended");
+    usage.log(plan.operation(), &plan.name);
     Receipt {
         schema: SCHEMA,
         session: plan.spec.session.clone(),
@@ -321,6 +334,8 @@ async fn finish(container: &TaskContainer, ended: Ended, mut clock: Clock) -> Re
         child_out_of_memory: ended.child_out_of_memory,
         output: ended.output,
         limits: plan.limits.clone(),
+        unbounded_disk: unbounded_disk(&plan.spec),
+        usage,
         ignored: ended.ignored,
         warnings,
         phases_ms: clock.total(),

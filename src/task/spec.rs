@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::applied;
+use super::disk;
 use super::limits::{HostCapacity, Limits};
 use crate::error::{Code, Error, Result, shown};
 use crate::model::LogConfig;
@@ -299,6 +300,7 @@ impl TaskSpec {
         ContainerName::new(&self.prefix, &self.session, &self.task)?;
         // What the host has is looked at where the task is planned: it makes warnings only.
         self.limits.resolve(HostCapacity::default())?;
+        disk::check(self)?;
         self.check_policy()
     }
 

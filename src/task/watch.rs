@@ -22,6 +22,7 @@ use super::state::{Action, Event, Machine};
 use crate::engine::Input;
 use crate::error::Result;
 use crate::protocol::order::TerminalSize;
+use crate::protocol::record::Use;
 
 /// An engine that does not answer for so long during a task is given up.
 const ENGINE_PATIENCE: Duration = Duration::from_secs(15);
@@ -41,6 +42,8 @@ pub(super) struct Ended {
     pub(super) ignored: Vec<Ignored>,
     /// Our own process 1 never answered.
     pub(super) unheard: bool,
+    /// What our own process 1 said that it has used.
+    pub(super) used: Vec<(Use, u64)>,
 }
 
 /// Something under way that can be dropped.
@@ -138,11 +141,13 @@ pub(super) async fn watch_task(
     drop(under_way);
     conclude(container, control.is_some(), &mut machine, &mut report).await;
     let outcome = machine.outcome();
+    let used = control.as_ref().map(Control::used).unwrap_or_default();
     let unheard = control.is_some_and(|control| !control.has_started())
         && matches!(outcome, Outcome::EngineLost { .. });
     Ended {
         outcome,
         unheard,
+        used,
         child_out_of_memory: machine.child_out_of_memory(),
         evidence: machine.evidence,
         output: report,
