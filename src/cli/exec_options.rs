@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use acode_rt::error::{Code, Error, Kind, Result};
 use acode_rt::model::{LogConfig, ThrottleDevice, Ulimit};
+use acode_rt::protocol::glob::Glob;
 use acode_rt::protocol::labels::parse_user_label;
 use acode_rt::protocol::units::{parse_cpus, parse_duration, parse_size};
-use acode_rt::task::{TaskSpec, Tmpfs, User, generated_id, parse_throttle, parse_ulimit};
+use acode_rt::task::{Audit, TaskSpec, Tmpfs, User, generated_id, parse_throttle, parse_ulimit};
 use acode_rt::{ImageRef, Prefix};
 use clap::Args;
 
@@ -168,6 +169,12 @@ pub(crate) struct Exec {
     /// Write what happened to this file, as JSON
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub(super) receipt: Option<PathBuf>,
+    /// Append a line of JSON to this file for each decision and step; without it nothing starts
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub(super) audit_log: Option<PathBuf>,
+    /// List changed files that match, such as /etc/**, in the audit log
+    #[arg(long, value_name = "PATTERN", value_parser = Glob::parse, requires = "audit_log", help_heading = "Output")]
+    pub(super) audit_changes: Vec<Glob>,
     /// Copy the task's output to this file as well
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub(super) log_file: Option<PathBuf>,
@@ -277,6 +284,11 @@ impl Exec {
         spec.log = self.log()?;
         spec.check()?;
         Ok(spec)
+    }
+
+    pub(super) fn audit(&self) -> Result<Option<Audit>> {
+        let audit = self.audit_log.as_ref().map(Audit::append).transpose()?;
+        Ok(audit.map(|audit| audit.with_changes(self.audit_changes.clone())))
     }
 
     fn log(&self) -> Result<Option<LogConfig>> {

@@ -368,7 +368,9 @@ impl Supervisor {
             let cause = self.cause;
             if let Some(hello) = &self.hello {
                 let last = Self::used().chain([Record::End(End { how, cause })]);
-                let last: Vec<u8> = last.flat_map(|record| record.to_bytes(&hello.nonce)).collect();
+                let last: Vec<u8> = last
+                    .flat_map(|record| record.to_bytes(&hello.nonce))
+                    .collect();
                 self.stderr.push(&last);
                 self.stderr.write_one();
                 self.stdout.push(&Record::OutputEnd.to_bytes(&hello.nonce));

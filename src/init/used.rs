@@ -45,7 +45,13 @@ mod tests {
             number(b"usage_usec 12\nuser_usec 3\n", "usage_usec "),
             Some(12)
         );
-        for text in [&b""[..], b"max\n", b"-1\n", b"12", b"99999999999999999999999\n"] {
+        for text in [
+            &b""[..],
+            b"max\n",
+            b"-1\n",
+            b"12",
+            b"99999999999999999999999\n",
+        ] {
             assert_eq!(number(text, ""), None);
         }
     }

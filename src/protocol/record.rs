@@ -161,10 +161,7 @@ impl Record {
         };
         let mut bytes = [letter; RECORD_LEN];
         bytes[..NONCE_LEN].copy_from_slice(nonce.as_bytes());
-        write_hex(
-            &mut bytes[NONCE_LEN + 1..],
-            value.to_be_bytes().into_iter(),
-        );
+        write_hex(&mut bytes[NONCE_LEN + 1..], value.to_be_bytes().into_iter());
         bytes
     }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::applied::{Ignored, compare};
+use super::audit::Trail;
 use super::cleanup::remove_confirmed;
 use super::disk;
 use super::limits::HostCapacity;
@@ -49,6 +50,7 @@ pub struct TaskContainer {
     plan: Plan,
     /// `None` for one that is to be kept.
     hold: Option<Hold>,
+    pub(super) trail: Trail,
 }
 
 /// What a container is doing (FR-020A-06).
@@ -96,10 +98,10 @@ impl TaskContainer {
     pub async fn create_by(runner: &Runner, mut spec: TaskSpec) -> Result<Self> {
         // Our own process 1 is led by the driver.
         spec.engine_init = true;
-        Self::create_planned(runner, runner.plan(spec).await?).await
+        Self::create_planned(runner, runner.admit(spec).await?).await
     }
 
-    pub(super) async fn create_planned(runner: &Runner, mut plan: Plan) -> Result<Self> {
+    pub(super) async fn create_unaudited(runner: &Runner, mut plan: Plan) -> Result<Self> {
         let engine = runner.engine();
         for warning in &plan.warnings {
             tracing::warn!(operation = plan.operation, name = %plan.name, "{warning}");
@@ -129,6 +131,7 @@ impl TaskContainer {
                         id,
                         plan,
                         hold,
+                        trail: Trail::none(),
                     });
                 }
                 Err(error) => error.with_operation_id(&plan.operation),
@@ -192,6 +195,7 @@ impl TaskContainer {
                         .any(|name| name == ignored.name)
                 });
         if refused.is_empty() {
+            self.trail.ignored(&ignored);
             return Ok(Subscribed {
                 attached,
                 waiting,
@@ -228,6 +232,7 @@ impl TaskContainer {
         self.engine
             .container_start(self.id.as_str())
             .await
+            .inspect(|()| self.trail.started())
             .map_err(|e| self.mine(e))
     }
 
@@ -237,6 +242,7 @@ impl TaskContainer {
     /// `ACODE-CTN-003`.
     pub async fn stop(&self, grace: Duration) -> Result<()> {
         tracing::info!(operation = self.plan.operation, name = %self.plan.name, ?grace, "stopping");
+        self.trail.stopping("TERM", "stop");
         self.engine
             .container_stop(self.id.as_str(), grace)
             .await
@@ -254,9 +260,9 @@ impl TaskContainer {
     pub(super) async fn remove_within(&self, timeout: Duration) -> Result<()> {
         tracing::debug!(operation = self.plan.operation, name = %self.plan.name, "removing");
         let timeout = timeout.min(self.plan.spec.cleanup_timeout);
-        remove_confirmed(&self.engine, self.id.as_str(), timeout)
-            .await
-            .map_err(|e| self.mine(e))?;
+        let removal = remove_confirmed(&self.engine, self.id.as_str(), timeout).await;
+        self.trail.removal(&removal);
+        removal.map_err(|e| self.mine(e))?;
         if let Some(hold) = &self.hold {
             hold.release();
         }

@@ -213,7 +213,9 @@ impl Limits {
             )));
         }
         if self.disk == Some(0) {
-            return Err(invalid("a disk of 0 would be no bound to the engines".into()));
+            return Err(invalid(
+                "a disk of 0 would be no bound to the engines".into(),
+            ));
         }
         for ulimit in &self.ulimits {
             check_ulimit(ulimit).map_err(invalid)?;

@@ -2,6 +2,7 @@
 
 mod alarms;
 mod applied;
+mod audit;
 mod cleanup;
 mod container;
 mod control;
@@ -19,10 +20,12 @@ mod run;
 mod runner;
 mod spec;
 mod state;
+mod stopping;
 mod usage;
 mod watch;
 
 pub use applied::{Ignored, NAMES as IGNORABLE};
+pub use audit::Audit;
 pub use cleanup::remove_confirmed;
 pub use container::{Status, Subscribed, TaskContainer};
 pub use limits::{HostCapacity, Limits, Resolved, parse_throttle, parse_ulimit};
@@ -35,5 +38,5 @@ pub use receipt::{
 pub use rules::{AllowedSource, ImageRules, Most, MountRules, Rules};
 pub use run::{Canceller, TaskIo, run};
 pub use runner::Runner;
-pub use usage::{Usage, UsageSource};
 pub use spec::{TaskSpec, Tmpfs, User, WORKSPACE};
+pub use usage::{Usage, UsageSource};

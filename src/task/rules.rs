@@ -203,7 +203,12 @@ mod tests {
     fn what_was_left_open_is_lowered_to_the_most() {
         let resolved = limited(Limits::default()).unwrap();
         assert_eq!(
-            (resolved.memory, resolved.memory_swap, resolved.nano_cpus, resolved.pids),
+            (
+                resolved.memory,
+                resolved.memory_swap,
+                resolved.nano_cpus,
+                resolved.pids
+            ),
             (1 << 30, 1 << 30, 500_000_000, 50)
         );
         let less = limited(Limits {

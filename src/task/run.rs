@@ -10,7 +10,6 @@ use super::container::{Subscribed, TaskContainer};
 use super::disk::unbounded_disk;
 use super::outcome::{Cancel, Evidence, Outcome, StartFailure};
 use super::output::OutputReport;
-use super::plan::Plan;
 use super::receipt::{ContainerReceipt, EngineReceipt, HelpersReceipt, Phases, Receipt, SCHEMA};
 use super::recover::recover;
 use super::runner::{Requests, Runner};
@@ -118,7 +117,7 @@ pub(super) async fn run_planned(
             "a standard input was given for a task that is not interactive and would not read it",
         ));
     }
-    let mut plan = unless_cancelled(&requests, "", Plan::with(runner, spec)).await?;
+    let mut plan = unless_cancelled(&requests, "", runner.admit(spec)).await?;
     loop {
         clock.phase(|phases| &mut phases.prepare);
         let operation = plan.operation.clone();
@@ -170,6 +169,7 @@ pub(super) async fn run_planned(
             }
             Err(error) => {
                 tracing::error!(%error, "the task did not begin");
+                container.trail.failed(&error);
                 return match container.remove().await {
                     Ok(()) => Err(error),
                     Err(failed) => Err(error.and_cleanup(failed)),
@@ -296,7 +296,19 @@ async fn finish(
     if ended.outcome == (Outcome::Exited { code: 137 }) {
         warnings.push("exit code 137 may also mean that something outside sent KILL".into());
     }
+    let mut status = ended.outcome.status();
+    let output_lost = !ended.output.complete && !ended.output.truncated;
+    if status == 0 && (output_lost || ended.input_error.is_some()) {
+        // What was lost may be what matters.
+        status = 125;
+    }
+    let trail = &container.trail;
+    trail.ended(&ended, status, &usage);
+    trail
+        .changes(container.engine(), plan, &ended.outcome)
+        .await;
     let removed = if plan.spec.keep {
+        trail.kept();
         None
     } else {
         // An engine that was given up just now is left to the guard.
@@ -310,12 +322,7 @@ async fn finish(
     if let Some(Err(error)) = &removed {
         tracing::error!(%error, "not removed");
     }
-    let mut status = ended.outcome.status();
-    let output_lost = !ended.output.complete && !ended.output.truncated;
-    if status == 0 && (output_lost || ended.input_error.is_some()) {
-        // What was lost may be what matters.
-        status = 125;
-    }
+    warnings.extend(trail.warning());
     tracing::info!(operation = plan.operation, name = %plan.name, outcome = ?ended.outcome, status, "ended");
     usage.log(plan.operation(), &plan.name);
     Receipt {

@@ -82,16 +82,21 @@ impl Usage {
                 .filter(|entry| entry.op.eq_ignore_ascii_case(kind))
                 .fold(0_u64, |sum, entry| sum.saturating_add(entry.value))
         };
-        raise(&mut self.block_read_bytes, moved("read"));
-        raise(&mut self.block_write_bytes, moved("write"));
+        // Nothing is listed where the kernel does not count.
+        if !stats.blkio_stats.io_service_bytes_recursive.is_empty() {
+            raise(&mut self.block_read_bytes, moved("read"));
+            raise(&mut self.block_write_bytes, moved("write"));
+        }
         let sum = |bytes: fn(&crate::model::NetworkStats) -> u64| {
             stats
                 .networks
                 .values()
                 .fold(0_u64, |sum, one| sum.saturating_add(bytes(one)))
         };
-        raise(&mut self.network_rx_bytes, sum(|one| one.rx_bytes));
-        raise(&mut self.network_tx_bytes, sum(|one| one.tx_bytes));
+        if !stats.networks.is_empty() {
+            raise(&mut self.network_rx_bytes, sum(|one| one.rx_bytes));
+            raise(&mut self.network_tx_bytes, sum(|one| one.tx_bytes));
+        }
     }
 
     pub(super) fn log(&self, operation: &str, name: &ContainerName) {
