@@ -38,7 +38,7 @@ impl Glob {
         let mut tokens = Vec::new();
         let (mut rest, mut begins) = (text, true);
         while let Some(first) = rest.chars().next() {
-            let (token, taken) = if begins && rest.starts_with("**/") {
+            let (token, length) = if begins && rest.starts_with("**/") {
                 (Token::Components, 3)
             } else if rest.starts_with("**") {
                 (Token::Anything, 2)
@@ -51,7 +51,7 @@ impl Glob {
             };
             begins = first == '/' || token == Token::Components;
             tokens.push(token);
-            rest = &rest[taken..];
+            rest = &rest[length..];
         }
         Ok(Self {
             text: text.to_owned(),

@@ -98,7 +98,8 @@ impl TaskContainer {
     pub async fn create_by(runner: &Runner, mut spec: TaskSpec) -> Result<Self> {
         // Our own process 1 is led by the driver.
         spec.engine_init = true;
-        Self::create_planned(runner, runner.admit(spec).await?).await
+        let plan = Box::pin(runner.admit(spec)).await?;
+        Box::pin(Self::create_planned(runner, plan)).await
     }
 
     pub(super) async fn create_unaudited(runner: &Runner, mut plan: Plan) -> Result<Self> {

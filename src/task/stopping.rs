@@ -6,10 +6,14 @@ use super::container::TaskContainer;
 #[derive(Clone, Copy)]
 pub(super) struct Stopping<'a> {
     pub(super) container: &'a TaskContainer,
-    pub(super) why: &'static str,
+    why: &'static str,
 }
 
-impl Stopping<'_> {
+impl<'a> Stopping<'a> {
+    pub(super) fn of(container: &'a TaskContainer, why: &'static str) -> Self {
+        Self { container, why }
+    }
+
     /// Tells that `signal` is about to be sent.
     pub(super) fn log(self, signal: &str) {
         let plan = self.container.plan();

@@ -128,10 +128,7 @@ pub(super) async fn watch_task(
         if action == Action::Terminate {
             under_way.alarms.grace = Some(Instant::now() + spec.stop_timeout);
         }
-        let stopping = Stopping {
-            container,
-            why: machine.why(),
-        };
+        let stopping = Stopping::of(container, machine.why());
         begin(action, stopping, control.as_ref(), &mut under_way.acting);
         if machine.has_ended() {
             ended_sender.send_replace(true);

@@ -227,7 +227,7 @@ impl TaskContainer {
     /// Creates it, and tells so: without a line in the audit log, where there is one, no container is started.
     pub(in crate::task) async fn create_planned(runner: &Runner, plan: Plan) -> Result<Self> {
         let mut trail = Trail::begin(runner, &plan)?;
-        let mut container = match Self::create_unaudited(runner, plan).await {
+        let mut container = match Box::pin(Self::create_unaudited(runner, plan)).await {
             Ok(container) => container,
             Err(error) => {
                 trail.conclude("failed", || failure(&error));
@@ -242,7 +242,7 @@ impl TaskContainer {
         container.trail = trail;
         match told {
             Ok(()) => Ok(container),
-            Err(error) => match container.remove().await {
+            Err(error) => match Box::pin(container.remove()).await {
                 Ok(()) => Err(error),
                 Err(failed) => Err(error.and_cleanup(failed)),
             },
