@@ -6,7 +6,7 @@ use crate::model::Stats;
 
 impl Engine {
     /// `GET /containers/{id}/stats?stream=false&one-shot=true`, API 1.41 (FR-020A-88): what a running container uses at this moment, without the
-    /// second look a second later that Docker would otherwise take. Of one that does not run Docker answers zeros, Podman 500.
+    /// second look a second later that Docker would otherwise take. Of one that does not run the engines answer zeros, Podman at times 500.
     ///
     /// # Errors
     /// `ACODE-CTN-014`; 404 ([`crate::Error::is_not_found`]) when there is no such container.
