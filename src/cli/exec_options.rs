@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use acode_rt::error::{Code, Error, Kind, Result};
 use acode_rt::model::{LogConfig, ThrottleDevice, Ulimit};
+use acode_rt::protocol::glob::Glob;
 use acode_rt::protocol::labels::parse_user_label;
 use acode_rt::protocol::units::{parse_cpus, parse_duration, parse_size};
 use acode_rt::task::{
-    BindMount, Secret, TaskSpec, Tmpfs, User, Workspace, generated_id, parse_throttle, parse_ulimit,
+    Audit, BindMount, Secret, TaskSpec, Tmpfs, User, Workspace, generated_id, parse_throttle,
+    parse_ulimit,
 };
 use acode_rt::{ImageRef, Prefix};
 use clap::Args;
@@ -92,20 +94,18 @@ pub(crate) struct Exec {
     )]
     pub(super) init: Init,
 
-    /// Memory, without swap [default: 4g]
+    /// Memory [default: 4g]
     #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Limits")]
     pub(super) memory: Option<u64>,
+    /// Memory and swap together [default: as --memory, so that there is no swap]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Limits")]
+    pub(super) memory_swap: Option<u64>,
     /// CPUs, such as 1.5 [default: 2.0]
     #[arg(long, value_name = "NUMBER", value_parser = parse_cpus, help_heading = "Limits")]
     pub(super) cpus: Option<u64>,
-    /// Processes and threads
-    #[arg(
-        long,
-        value_name = "NUMBER",
-        default_value_t = 1000,
-        help_heading = "Limits"
-    )]
-    pub(super) pids: u32,
+    /// Processes and threads [default: 1000]
+    #[arg(long, value_name = "NUMBER", help_heading = "Limits")]
+    pub(super) pids: Option<u32>,
     /// A limit of setrlimit, such as nofile=1024:2048
     #[arg(long = "ulimit", value_name = "NAME=SOFT[:HARD]", value_parser = parse_ulimit, help_heading = "Limits")]
     pub(super) ulimits: Vec<Ulimit>,
@@ -115,6 +115,12 @@ pub(crate) struct Exec {
     /// A further tmpfs, or another size for /tmp or /workspace
     #[arg(long, value_name = "PATH[:size=SIZE]", value_parser = Tmpfs::parse, help_heading = "Limits")]
     pub(super) tmpfs: Vec<Tmpfs>,
+    /// Bound of a writable root file system, where the engine's storage has quotas
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Limits")]
+    pub(super) disk: Option<u64>,
+    /// Network bandwidth, which no engine can limit: refused
+    #[arg(long, value_name = "RATE", value_parser = parse_size, help_heading = "Limits")]
+    pub(super) network_bandwidth: Option<u64>,
     /// Relative block-IO weight, 10 to 1000
     #[arg(long, value_name = "NUMBER", help_heading = "Limits")]
     pub(super) blkio_weight: Option<u16>,
@@ -186,6 +192,12 @@ pub(crate) struct Exec {
     /// Write what happened to this file, as JSON
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub(super) receipt: Option<PathBuf>,
+    /// Append a line of JSON to this file for each decision and step; without it nothing starts
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub(super) audit_log: Option<PathBuf>,
+    /// List changed files that match, such as /etc/**, in the audit log
+    #[arg(long, value_name = "PATTERN", value_parser = Glob::parse, requires = "audit_log", help_heading = "Output")]
+    pub(super) audit_changes: Vec<Glob>,
     /// Copy the task's output to this file as well
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub(super) log_file: Option<PathBuf>,
@@ -272,6 +284,9 @@ impl Exec {
             }
         });
         spec.limits.memory = self.memory;
+        spec.limits.memory_swap = self.memory_swap;
+        spec.limits.disk = self.disk;
+        spec.limits.network_bandwidth = self.network_bandwidth;
         spec.limits.nano_cpus = self.cpus;
         spec.limits.pids = self.pids;
         spec.limits.ulimits.clone_from(&self.ulimits);
@@ -316,6 +331,11 @@ impl Exec {
         spec.log = self.log()?;
         spec.check()?;
         Ok(spec)
+    }
+
+    pub(super) fn audit(&self) -> Result<Option<Audit>> {
+        let audit = self.audit_log.as_ref().map(Audit::append).transpose()?;
+        Ok(audit.map(|audit| audit.with_changes(self.audit_changes.clone())))
     }
 
     fn log(&self) -> Result<Option<LogConfig>> {

@@ -14,6 +14,7 @@ mod spawn;
 mod supervise;
 mod task_input;
 mod terminal;
+mod used;
 
 use std::process::ExitCode;
 

@@ -108,6 +108,12 @@ pub struct HostConfig {
         skip_serializing_if = "Vec::is_empty"
     )]
     pub binds: Vec<String>,
+    /// How the root file system is stored; `size` in bytes bounds it.
+    #[serde(
+        deserialize_with = "null_default",
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
+    pub storage_opt: BTreeMap<String, String>,
     /// Binds.
     #[serde(
         deserialize_with = "null_default",

@@ -3,6 +3,7 @@
 
 mod create;
 mod inspect;
+mod stats;
 mod storage;
 mod system;
 
@@ -12,6 +13,9 @@ pub use create::{
 };
 pub use inspect::{
     ContainerConfig, HostTies, Inspect, Listed, MountPoint, RestartPolicy, State, TiedMount, Ties,
+};
+pub use stats::{
+    BlkioEntry, BlkioStats, Change, CpuStats, CpuUsage, MemoryStats, NetworkStats, PidsStats, Stats,
 };
 pub use storage::{Network, Volume, VolumeList};
 pub use system::{Event, EventActor, ImageConfig, ImageInspect, ImageListed, Info, Version};

@@ -7,6 +7,7 @@ pub mod order;
 pub mod record;
 
 pub mod api_version;
+pub mod glob;
 pub mod image_ref;
 pub mod labels;
 pub mod owner;

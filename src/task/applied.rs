@@ -17,12 +17,13 @@ pub struct Ignored {
 }
 
 /// Every name that can stand in [`Ignored::name`].
-pub const NAMES: [&str; 23] = [
+pub const NAMES: [&str; 24] = [
     "memory",
     "memory-swap",
     "cpus",
     "pids",
     "shm-size",
+    "disk",
     "ulimits",
     "blkio-weight",
     "device-read-bps",
@@ -67,6 +68,7 @@ pub(crate) fn compare(asked: &CreateBody, inspect: &Inspect, kind: EngineKind) -
     found.unless_same("cpus", &ask.nano_cpus, &got.nano_cpus);
     found.unless_same("pids", &ask.pids_limit, &got.pids_limit);
     found.unless_same("shm-size", &ask.shm_size, &got.shm_size);
+    found.unless_same("disk", &disk(ask), &disk(got));
     found.unless_same("blkio-weight", &ask.blkio_weight, &got.blkio_weight);
     for (name, asked, applied) in [
         (
@@ -163,6 +165,11 @@ fn devices(list: &[ThrottleDevice]) -> String {
         .map(|device| format!("{}:{}", device.path, device.rate))
         .collect();
     shown.join(" ")
+}
+
+/// Podman does not show it: where its storage has quotas too, that it holds is not known, and has to be accepted by name.
+fn disk(host: &HostConfig) -> &str {
+    host.storage_opt.get("size").map_or("", String::as_str)
 }
 
 fn no_new_privileges(host: &HostConfig) -> bool {
@@ -269,6 +276,7 @@ mod tests {
                 cap_drop: vec!["ALL".into()],
                 security_opt: vec!["no-new-privileges".into()],
                 tmpfs: [("/tmp".to_owned(), "rw,size=1".to_owned())].into(),
+                storage_opt: [("size".to_owned(), "1000".to_owned())].into(),
                 ulimits: vec![Ulimit {
                     name: "nofile".into(),
                     soft: 1,
@@ -329,6 +337,10 @@ mod tests {
         assert_eq!(
             names(&inspect(|host| host.tmpfs.clear()), docker),
             ["tmpfs"]
+        );
+        assert_eq!(
+            names(&inspect(|host| host.storage_opt.clear()), docker),
+            ["disk"]
         );
         assert_eq!(
             names(&inspect(|host| host.ulimits.clear()), docker),

@@ -7,7 +7,9 @@ use std::time::Duration;
 use holder::{Holder, holder};
 
 use super::applied::{Ignored, compare};
+use super::audit::Trail;
 use super::cleanup::remove_confirmed;
+use super::disk;
 use super::limits::HostCapacity;
 use super::mounts::refuse_shared;
 use super::plan::Plan;
@@ -47,6 +49,7 @@ pub struct TaskContainer {
     plan: Plan,
     /// `None` for one that is to be kept.
     hold: Option<Hold>,
+    pub(super) trail: Trail,
 }
 
 /// What a container is doing (FR-020A-06).
@@ -94,12 +97,12 @@ impl TaskContainer {
     pub async fn create_by(runner: &Runner, mut spec: TaskSpec) -> Result<Self> {
         // Our own process 1 is led by the driver.
         spec.engine_init = true;
-        let plan = runner.plan(spec).await?;
         // Boxed, so that whoever awaits it does not carry its state.
+        let plan = Box::pin(runner.admit(spec)).await?;
         Box::pin(Self::create_planned(runner, plan)).await
     }
 
-    pub(super) async fn create_planned(runner: &Runner, mut plan: Plan) -> Result<Self> {
+    pub(super) async fn create_unaudited(runner: &Runner, mut plan: Plan) -> Result<Self> {
         let engine = runner.engine();
         for warning in &plan.warnings {
             tracing::warn!(operation = plan.operation, name = %plan.name, "{warning}");
@@ -129,6 +132,7 @@ impl TaskContainer {
                         id,
                         plan,
                         hold,
+                        trail: Trail::none(),
                     };
                     return Box::pin(container.unless_shared()).await;
                 }
@@ -157,7 +161,7 @@ impl TaskContainer {
             if let Some(hold) = hold.filter(|_| !error.is_unclear()) {
                 hold.release();
             }
-            return Err(error);
+            return Err(disk::explain(engine, &plan, error).await);
         }
     }
 
@@ -203,6 +207,7 @@ impl TaskContainer {
                         .any(|name| name == ignored.name)
                 });
         if refused.is_empty() {
+            self.trail.ignored(&ignored);
             return Ok(Subscribed {
                 attached,
                 waiting,
@@ -239,6 +244,7 @@ impl TaskContainer {
         self.engine
             .container_start(self.id.as_str())
             .await
+            .inspect(|()| self.trail.started())
             .map_err(|e| self.mine(e))
     }
 
@@ -248,6 +254,7 @@ impl TaskContainer {
     /// `ACODE-CTN-003`.
     pub async fn stop(&self, grace: Duration) -> Result<()> {
         tracing::info!(operation = self.plan.operation, name = %self.plan.name, ?grace, "stopping");
+        self.trail.stopping("TERM", "stop");
         self.engine
             .container_stop(self.id.as_str(), grace)
             .await
@@ -265,9 +272,9 @@ impl TaskContainer {
     pub(super) async fn remove_within(&self, timeout: Duration) -> Result<()> {
         tracing::debug!(operation = self.plan.operation, name = %self.plan.name, "removing");
         let timeout = timeout.min(self.plan.spec.cleanup_timeout);
-        remove_confirmed(&self.engine, self.id.as_str(), timeout)
-            .await
-            .map_err(|e| self.mine(e))?;
+        let removal = remove_confirmed(&self.engine, self.id.as_str(), timeout).await;
+        self.trail.removal(&removal);
+        removal.map_err(|e| self.mine(e))?;
         if let Some(hold) = &self.hold {
             hold.release();
         }

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use crate::engine::{Chunk, Input};
 use crate::protocol::order::{Order, TerminalSize, WINDOW};
-use crate::protocol::record::{End, Nonce, Record, Strips};
+use crate::protocol::record::{End, Nonce, Record, Strips, Use};
 
 /// So much is read from standard input at once.
 const READ: usize = 64 * 1024;
@@ -25,6 +25,7 @@ struct Shared {
     end: OnceLock<End>,
     /// Process 1 has our orders.
     started: OnceLock<()>,
+    used: Mutex<Vec<(Use, u64)>>,
 }
 
 #[expect(clippy::struct_excessive_bools, reason = "each is a wish of its own")]
@@ -45,6 +46,7 @@ impl Control {
             wishes: watch::Sender::new(Wishes::default()),
             end: OnceLock::new(),
             started: OnceLock::new(),
+            used: Mutex::default(),
         }))
     }
 
@@ -69,6 +71,15 @@ impl Control {
         self.0.end.get().copied()
     }
 
+    /// What the task has used, once process 1 has said it.
+    pub(super) fn used(&self) -> Vec<(Use, u64)> {
+        self.0
+            .used
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
     /// Whether process 1 has answered at all.
     pub(super) fn has_started(&self) -> bool {
         self.0.started.get().is_some()
@@ -87,6 +98,13 @@ impl Control {
             Record::End(end) => drop(self.0.end.set(end)),
             Record::Started => drop(self.0.started.set(())),
             Record::OutputEnd => {}
+            Record::Used(what, value) => {
+                let mut used = self.0.used.lock().unwrap_or_else(PoisonError::into_inner);
+                // Each is told once; a task that forges them gains nothing, and takes no room.
+                if used.iter().all(|(told, _)| *told != what) {
+                    used.push((what, value));
+                }
+            }
         }
     }
 }

@@ -2,9 +2,11 @@
 
 mod alarms;
 mod applied;
+mod audit;
 mod cleanup;
 mod container;
 mod control;
+mod disk;
 mod hosts_file;
 mod limits;
 mod mounts;
@@ -20,10 +22,13 @@ mod runner;
 mod secret;
 mod spec;
 mod state;
+mod stopping;
+mod usage;
 mod user;
 mod watch;
 
 pub use applied::{Ignored, NAMES as IGNORABLE};
+pub use audit::Audit;
 pub(crate) use cleanup::remove_by;
 pub use cleanup::remove_confirmed;
 pub use container::{Status, Subscribed, TaskContainer};
@@ -40,4 +45,5 @@ pub use run::{Canceller, TaskIo, run};
 pub use runner::Runner;
 pub use secret::{MAX_SECRET, Secret, SecretPlace, SecretValue};
 pub use spec::{TaskSpec, Tmpfs, WORKSPACE};
+pub use usage::{Usage, UsageSource};
 pub use user::User;

@@ -97,7 +97,7 @@ pub(crate) fn create_body(
             ipc_mode: "private".into(),
             cgroupns_mode: "private".into(),
             memory: signed(limits.memory),
-            memory_swap: signed(limits.memory),
+            memory_swap: signed(limits.memory_swap),
             nano_cpus: signed(limits.nano_cpus),
             pids_limit: i64::from(limits.pids),
             shm_size: signed(limits.shm_size),
@@ -107,6 +107,11 @@ pub(crate) fn create_body(
                 .iter()
                 .map(relabelled_bind)
                 .collect::<Result<_>>()?,
+            storage_opt: limits
+                .disk
+                .map(|bytes| ("size".to_owned(), bytes.to_string()))
+                .into_iter()
+                .collect(),
             log_config: spec.log.clone().unwrap_or_else(|| default_log(around.kind)),
             ulimits: spec.limits.ulimits.clone(),
             blkio_weight: spec.limits.blkio_weight.unwrap_or(0),
@@ -334,9 +339,11 @@ mod tests {
 
     const LIMITS: Resolved = Resolved {
         memory: 4 << 30,
+        memory_swap: 4 << 30,
         nano_cpus: 2_000_000_000,
         shm_size: 64 << 20,
         pids: 1000,
+        disk: None,
     };
     const DOCKER: Surroundings<'static> = Surroundings {
         kind: EngineKind::Docker,

@@ -7,6 +7,7 @@ use super::limits::Resolved;
 use super::mounts::CheckedMount;
 use super::outcome::{Evidence, Outcome};
 use super::output::OutputReport;
+use super::usage::Usage;
 
 /// The version of the receipt's form; it rises when a field changes its meaning or goes.
 pub const SCHEMA: u32 = 1;
@@ -42,6 +43,10 @@ pub struct Receipt {
     /// What of the host was mounted.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub mounts: Vec<CheckedMount>,
+    /// Why the task could have filled the engine's disk; `None` where all that it could write was bounded.
+    pub unbounded_disk: Option<&'static str>,
+    /// What it has used.
+    pub usage: Usage,
     /// What was asked for, not applied, and accepted.
     pub ignored: Vec<Ignored>,
     /// What is worth knowing.

@@ -7,13 +7,14 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::container::{Subscribed, TaskContainer};
+use super::disk::unbounded_disk;
 use super::outcome::{Cancel, Evidence, Outcome, StartFailure};
 use super::output::OutputReport;
-use super::plan::Plan;
 use super::receipt::{ContainerReceipt, EngineReceipt, HelpersReceipt, Phases, Receipt, SCHEMA};
 use super::recover::recover;
 use super::runner::{Requests, Runner};
 use super::spec::TaskSpec;
+use super::usage::{Samples, Usage};
 use super::watch::{Ended, watch_task};
 use crate::engine::{Chunk, Engine};
 use crate::error::{Code, Error, Kind, Result};
@@ -116,7 +117,7 @@ pub(super) async fn run_planned(
             "a standard input was given for a task that is not interactive and would not read it",
         ));
     }
-    let mut plan = unless_cancelled(&requests, "", Plan::with(runner, spec)).await?;
+    let mut plan = unless_cancelled(&requests, "", runner.admit(spec)).await?;
     loop {
         clock.phase(|phases| &mut phases.prepare);
         let operation = plan.operation.clone();
@@ -133,7 +134,11 @@ pub(super) async fn run_planned(
                 }
                 let orders = container.plan().first_orders()?;
                 let sink = io.output.clone();
-                let mut ended = watch_task(&container, subscribed, orders, io, &mut requests).await;
+                let samples = Samples::default();
+                let task = watch_task(&container, subscribed, orders, io, &mut requests);
+                let mut ended = samples.beside(&container, task).await;
+                let mut usage = samples.usage();
+                usage.told(&ended.used);
                 if ended.unheard {
                     // Another version of our program, or another program, stands where we said.
                     runner.engine().refuse_our_files();
@@ -143,7 +148,7 @@ pub(super) async fn run_planned(
                 }
                 drop(sink);
                 clock.phase(|phases| &mut phases.run);
-                return Ok(finish(&container, ended, clock).await);
+                return Ok(finish(&container, ended, usage, clock).await);
             }
             // What the engine says of a start with our own process 1 is never about the task's command.
             Err(error) if container.plan().init.is_ok() && is_of_starting(&error) => {
@@ -160,10 +165,11 @@ pub(super) async fn run_planned(
             {
                 tracing::error!(%error, "start failed");
                 let ended = start_failed(&container, &error).await;
-                return Ok(finish(&container, ended, clock).await);
+                return Ok(finish(&container, ended, Usage::default(), clock).await);
             }
             Err(error) => {
                 tracing::error!(%error, "the task did not begin");
+                container.trail.failed(&error);
                 return match container.remove().await {
                     Ok(()) => Err(error),
                     Err(failed) => Err(error.and_cleanup(failed)),
@@ -265,10 +271,16 @@ async fn start_failed(container: &TaskContainer, error: &Error) -> Ended {
         input_error: None,
         ignored: Vec::new(),
         unheard: false,
+        used: Vec::new(),
     }
 }
 
-async fn finish(container: &TaskContainer, ended: Ended, mut clock: Clock) -> Receipt {
+async fn finish(
+    container: &TaskContainer,
+    ended: Ended,
+    usage: Usage,
+    mut clock: Clock,
+) -> Receipt {
     let plan = container.plan();
     let mut warnings = plan.warnings.clone();
     if ended.child_out_of_memory {
@@ -284,7 +296,19 @@ async fn finish(container: &TaskContainer, ended: Ended, mut clock: Clock) -> Re
     if ended.outcome == (Outcome::Exited { code: 137 }) {
         warnings.push("exit code 137 may also mean that something outside sent KILL".into());
     }
+    let mut status = ended.outcome.status();
+    let output_lost = !ended.output.complete && !ended.output.truncated;
+    if status == 0 && (output_lost || ended.input_error.is_some()) {
+        // What was lost may be what matters.
+        status = 125;
+    }
+    let trail = &container.trail;
+    trail.ended(&ended, status, &usage);
+    trail
+        .changes(container.engine(), plan, &ended.outcome)
+        .await;
     let removed = if plan.spec.keep {
+        trail.kept();
         None
     } else {
         // An engine that was given up just now is left to the guard.
@@ -298,13 +322,9 @@ async fn finish(container: &TaskContainer, ended: Ended, mut clock: Clock) -> Re
     if let Some(Err(error)) = &removed {
         tracing::error!(%error, "not removed");
     }
-    let mut status = ended.outcome.status();
-    let output_lost = !ended.output.complete && !ended.output.truncated;
-    if status == 0 && (output_lost || ended.input_error.is_some()) {
-        // What was lost may be what matters.
-        status = 125;
-    }
+    warnings.extend(trail.warning());
     tracing::info!(operation = plan.operation, name = %plan.name, outcome = ?ended.outcome, status, "ended");
+    usage.log(plan.operation(), &plan.name);
     Receipt {
         schema: SCHEMA,
         session: plan.spec.session.clone(),
@@ -322,6 +342,8 @@ async fn finish(container: &TaskContainer, ended: Ended, mut clock: Clock) -> Re
         output: ended.output,
         limits: plan.limits.clone(),
         mounts: plan.mounts.clone(),
+        unbounded_disk: unbounded_disk(&plan.spec),
+        usage,
         ignored: ended.ignored,
         warnings,
         phases_ms: clock.total(),

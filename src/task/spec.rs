@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::applied;
+use super::disk;
 use super::limits::{HostCapacity, Limits};
 use super::mounts::{self, BindMount, Workspace};
 use super::secret::{self, Secret};
@@ -260,6 +261,7 @@ impl TaskSpec {
         self.limits.resolve(HostCapacity::default())?;
         secret::check(self)?;
         mounts::check_targets(self)?;
+        disk::check(self)?;
         self.check_policy()
     }
 

@@ -267,6 +267,17 @@ impl Machine {
         self.outlived_its_output
     }
 
+    /// Why it is being ended, in a word.
+    pub(crate) fn why(&self) -> &'static str {
+        match self.ending {
+            Some(Ending::Deadline) => "deadline",
+            Some(Ending::Cancel(Cancel::Stop)) => "stop",
+            Some(Ending::Cancel(Cancel::Kill)) => "kill",
+            Some(Ending::Cancel(Cancel::OutputClosed)) => "output_closed",
+            None => "",
+        }
+    }
+
     fn cancel(&mut self, cancel: Cancel) -> Action {
         if self.has_ended() {
             // Only its output is still on the way to somebody who does not read it.
