@@ -155,19 +155,31 @@ fn is_zero(weight: &u16) -> bool {
     *weight == 0
 }
 
-/// One bind mount.
+/// One bind mount, or a volume.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Mount {
-    /// `bind`.
+    /// `bind` or `volume`.
     #[serde(rename = "Type")]
     pub kind: String,
-    /// Path on the host.
+    /// Path on the host; empty for a volume without a name.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub source: String,
     /// Path inside.
     pub target: String,
     /// Not writable inside.
     pub read_only: bool,
+    /// A volume's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub volume_options: Option<VolumeOptions>,
+}
+
+/// How a volume is made.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct VolumeOptions {
+    /// What the image has at its place is not copied to it.
+    pub no_copy: bool,
 }
 
 /// The engine's log of a container.

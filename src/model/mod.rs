@@ -8,6 +8,7 @@ mod system;
 
 pub use create::{
     CreateBody, Created, Healthcheck, HostConfig, LogConfig, Mount, ThrottleDevice, Ulimit,
+    VolumeOptions,
 };
 pub use inspect::{
     ContainerConfig, HostTies, Inspect, Listed, MountPoint, RestartPolicy, State, TiedMount, Ties,

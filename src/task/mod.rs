@@ -5,6 +5,7 @@ mod applied;
 mod cleanup;
 mod container;
 mod control;
+mod files;
 mod hosts_file;
 mod limits;
 mod outcome;
@@ -23,6 +24,10 @@ mod watch;
 pub use applied::{Ignored, NAMES as IGNORABLE};
 pub use cleanup::remove_confirmed;
 pub use container::{Status, Subscribed, TaskContainer};
+pub use files::{
+    Artifact, ArtifactRequest, CopiedIn, CopyIn, DEFAULT_LIMIT, FILES_DIR, FilesReceipt, Skipped,
+    unpack,
+};
 pub use limits::{HostCapacity, Limits, Resolved, parse_throttle, parse_ulimit};
 pub use outcome::{Cancel, Evidence, InitEvidence, Outcome, StartFailure};
 pub use output::OutputReport;

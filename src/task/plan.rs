@@ -79,8 +79,11 @@ impl Plan {
                 format!("a terminal needs our own process 1, which cannot be used: {why}"),
             ));
         }
-        let (mut limits, warnings) = spec.limits.resolve(HostCapacity::of_this_machine())?;
+        let (mut limits, mut warnings) = spec.limits.resolve(HostCapacity::of_this_machine())?;
         runner.rules.limit(&spec, &mut limits)?;
+        if spec.has_files() {
+            warnings.push("/workspace is a volume, which no engine bounds on disk: the task can fill the engine's disk".into());
+        }
         let random: [u8; 26] = random_bytes()?;
         let (name_bytes, uuid_bytes) = random.split_at(10);
         let name = if spec.random_name {

@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use super::files::FILES_DIR;
 use super::limits::Resolved;
 use super::spec::{TaskSpec, WORKSPACE, bare_capability, clean_tmpfs_path};
 use crate::engine::EngineKind;
 use crate::error::{Code, Error, Result};
-use crate::model::{CreateBody, Healthcheck, HostConfig, ImageConfig, LogConfig, Mount};
+use crate::model::{
+    CreateBody, Healthcheck, HostConfig, ImageConfig, LogConfig, Mount, VolumeOptions,
+};
 use crate::protocol::labels::Labels;
 use crate::protocol::units::show_size;
 
@@ -53,14 +56,15 @@ pub(crate) fn create_body(
     let mounts = fast_network
         .map(|source| mount(source, "/etc/hosts"))
         .into_iter()
-        .chain(around.init.map(|source| mount(source, INIT_PATH)));
+        .chain(around.init.map(|source| mount(source, INIT_PATH)))
+        .chain(spec.has_files().then(files_volume));
     Ok(CreateBody {
         image: image_id.to_owned(),
         entrypoint,
         cmd,
         env,
         user: format!("{}:{}", spec.user.uid, spec.user.gid),
-        working_dir: spec.workdir.clone().unwrap_or_else(|| WORKSPACE.into()),
+        working_dir: spec.workdir.clone().unwrap_or_else(|| spec.home().into()),
         labels,
         attach_stdin: open_stdin,
         attach_stdout: true,
@@ -144,7 +148,7 @@ pub(crate) fn process(spec: &TaskSpec, image: &ImageConfig) -> Result<Process> {
         .env
         .iter()
         .all(|(key, _)| key != "HOME")
-        .then(|| format!("HOME={WORKSPACE}"));
+        .then(|| format!("HOME={}", spec.home()));
     let term = (spec.terminal.is_some() && spec.env.iter().all(|(key, _)| key != "TERM"))
         .then(|| "TERM=xterm".to_owned());
     let env = home
@@ -168,6 +172,17 @@ fn mount(source: &str, target: &str) -> Mount {
         source: source.into(),
         target: target.into(),
         read_only: true,
+        ..Mount::default()
+    }
+}
+
+/// An anonymous volume, which is removed with its container. Nothing of the image is copied to it: its tmpfs would hide that too.
+fn files_volume() -> Mount {
+    Mount {
+        kind: "volume".into(),
+        target: WORKSPACE.into(),
+        volume_options: Some(VolumeOptions { no_copy: true }),
+        ..Mount::default()
     }
 }
 
@@ -212,6 +227,17 @@ fn tmpfs(
             Error::invalid(Code::PolicyRefused, "image volumes", message).on(spec.image.as_str())
         })?;
         sizes.insert(path, None);
+    }
+    if spec.has_files() {
+        sizes.remove(WORKSPACE);
+        if sizes.contains_key(FILES_DIR) {
+            return Err(Error::invalid(
+                Code::PolicyRefused,
+                "image volumes",
+                format!("the image has a volume at {FILES_DIR}, which would hide the files that are copied in and out"),
+            )
+            .on(spec.image.as_str()));
+        }
     }
     if kind == EngineKind::Podman && !spec.writable_root {
         sizes.entry("/run".into()).or_insert(None);
