@@ -123,11 +123,11 @@ pub(super) struct Received {
 /// From the runtime to a thread.
 pub(super) fn into_a_thread() -> (mpsc::Sender<Bytes>, Received) {
     let (sender, receiver) = mpsc::channel(8);
-    let received = Received {
+    let reader = Received {
         receiver,
         current: Bytes::new(),
     };
-    (sender, received)
+    (sender, reader)
 }
 
 impl BufRead for Received {

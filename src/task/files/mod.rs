@@ -17,8 +17,8 @@ use std::io::BufRead;
 use serde::Serialize;
 
 pub use extract::{Artifact, Skipped};
-pub use request::{ArtifactRequest, CopyIn, FILES_DIR};
 pub(crate) use request::check;
+pub use request::{ArtifactRequest, CopyIn, FILES_DIR};
 pub(crate) use transfer::{collect, open_all};
 
 use crate::error::{Code, Result};

@@ -104,7 +104,7 @@ impl<W: Write> Packing<W> {
         let opened = open(&source.from, flags, Mode::empty())?;
         let stat = fstat(&opened)?;
         match FileType::from_raw_mode(stat.st_mode) {
-            FileType::Directory if source.content => self.content(opened, &to, 0),
+            FileType::Directory if source.content => self.content(&opened, &to, 0),
             FileType::Directory => self.directory(opened, &stat, &to, 0),
             _ if source.content => Err(Errno::NOTDIR.into()),
             FileType::RegularFile => self.file(opened, &stat, &to),
@@ -157,21 +157,21 @@ impl<W: Write> Packing<W> {
         let mut header = self.header(EntryType::Directory, stat)?;
         header.set_size(0);
         self.tar.append_data(&mut header, to, io::empty())?;
-        self.content(opened, to, depth)
+        self.content(&opened, to, depth)
     }
 
-    fn content(&mut self, opened: OwnedFd, to: &Path, depth: usize) -> io::Result<()> {
+    fn content(&mut self, opened: &OwnedFd, to: &Path, depth: usize) -> io::Result<()> {
         if depth >= MAX_DEPTH {
             return Err(io::Error::other("its directories are too deep"));
         }
-        let mut entries = Dir::read_from(&opened)?;
+        let mut entries = Dir::read_from(opened)?;
         while let Some(entry) = entries.read() {
             let entry = entry?;
             let name = OsStr::from_bytes(entry.file_name().to_bytes());
             if name == "." || name == ".." {
                 continue;
             }
-            match self.entry(&opened, name, &to.join(name), depth + 1) {
+            match self.entry(opened, name, &to.join(name), depth + 1) {
                 // It went away while we looked.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 result => result.map_err(|error| in_entry(&error, name))?,
