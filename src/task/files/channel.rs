@@ -155,3 +155,41 @@ impl Read for Received {
         Ok(count)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_thread_that_dies_is_no_end() {
+        for dies in [false, true] {
+            let (mut inlet, mut outlet, _tap) = out_of_a_thread();
+            let thread = tokio::task::spawn_blocking(move || {
+                inlet.write_all(&vec![7; 3 * CHUNK + 1]).unwrap();
+                if !dies {
+                    inlet.end().unwrap();
+                }
+            });
+            let mut all = Vec::new();
+            let read = outlet.read_to_end(&mut all).await;
+            thread.await.unwrap();
+            match read {
+                Ok(count) => assert!(!dies && count == 3 * CHUNK + 1),
+                Err(error) => assert!(dies && error.kind() == io::ErrorKind::UnexpectedEof),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_thread_does_not_outlive_the_interest_in_it() {
+        let (mut inlet, _outlet, tap) = out_of_a_thread();
+        let thread = tokio::task::spawn_blocking(move || inlet.write_all(&vec![7; 10 * CHUNK]));
+        drop(tap);
+        assert_eq!(
+            thread.await.unwrap().unwrap_err().kind(),
+            io::ErrorKind::BrokenPipe
+        );
+    }
+}

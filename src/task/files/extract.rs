@@ -456,9 +456,9 @@ mod tests {
         entry(name, b'0', content.as_bytes())
     }
 
-    fn with_mode(name: &str, kind: u8, mode: &[u8; 8]) -> Vec<u8> {
+    fn with_mode(name: &str, kind: u8, mode: [u8; 8]) -> Vec<u8> {
         let mut header = header(name.as_bytes(), kind, 0);
-        header[100..108].copy_from_slice(mode);
+        header[100..108].copy_from_slice(&mode);
         summed(header).to_vec()
     }
 
@@ -467,7 +467,7 @@ mod tests {
         for (key, value) in records {
             let bare = key.len() + value.len() + 3;
             let length = bare + (bare + 2).to_string().len();
-            content += &format!("{length} {key}={value}\n");
+            content.extend([&length.to_string(), " ", key, "=", value, "\n"]);
         }
         entry("PaxHeaders/x", b'x', content.as_bytes())
     }
@@ -485,11 +485,11 @@ mod tests {
         let receipt = place.unpack(
             "out",
             &archive(&[
-                with_mode("out/", b'5', b"0000755\0"),
+                with_mode("out/", b'5', *b"0000755\0"),
                 file("out/a", "abc"),
-                with_mode("out/tool", b'0', b"0006777\0"),
-                with_mode("out/closed", b'0', b"0000000\0"),
-                with_mode("out/empty/", b'5', b"0000000\0"),
+                with_mode("out/tool", b'0', *b"0006777\0"),
+                with_mode("out/closed", b'0', *b"0000000\0"),
+                with_mode("out/empty/", b'5', *b"0000000\0"),
                 entry("x", b'L', format!("{long}\0").as_bytes()),
                 file("x", "long"),
                 pax(&[("path", "out/pax"), ("size", "4"), ("mtime", "1.5")]),
@@ -678,7 +678,7 @@ mod tests {
     fn more_files_than_anybody_wants_are_a_limit() {
         let place = Place::new();
         let many: Vec<u8> = (0..=MAX_ENTRIES / 100)
-            .flat_map(|n| with_mode(&format!("out/{n}/"), b'5', b"0000755\0"))
+            .flat_map(|n| with_mode(&format!("out/{n}/"), b'5', *b"0000755\0"))
             .collect();
         let mut collected = Collected::up_to(0);
         collected.entries /= 100;
@@ -697,7 +697,7 @@ mod tests {
         );
 
         let skipped: Vec<u8> = (0..1000)
-            .flat_map(|n| with_mode(&format!("out/{n}"), b'6', b"0000755\0"))
+            .flat_map(|n| with_mode(&format!("out/{n}"), b'6', *b"0000755\0"))
             .collect();
         let receipt = place.unpack("out", &archive(&[skipped]));
         assert_eq!(
@@ -819,7 +819,7 @@ mod tests {
     #[test]
     fn patterns_and_destinations() {
         let archive = archive(&[
-            with_mode("src/", b'5', b"0000755\0"),
+            with_mode("src/", b'5', *b"0000755\0"),
             file("src/a.txt", ""),
             file("src/b.bin", ""),
             file("src/sub/c.txt", ""),

@@ -105,7 +105,7 @@ impl<W: Write> Packing<W> {
         let stat = fstat(&opened)?;
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::Directory if source.content => self.content(&opened, &to, 0),
-            FileType::Directory => self.directory(opened, &stat, &to, 0),
+            FileType::Directory => self.directory(&opened, &stat, &to, 0),
             _ if source.content => Err(Errno::NOTDIR.into()),
             FileType::RegularFile => self.file(opened, &stat, &to),
             _ => Err(io::Error::other("it is no file and no directory")),
@@ -129,7 +129,7 @@ impl<W: Write> Packing<W> {
                 let stat = fstat(&opened)?;
                 match FileType::from_raw_mode(stat.st_mode) {
                     FileType::RegularFile => self.file(opened, &stat, to),
-                    FileType::Directory => self.directory(opened, &stat, to, depth),
+                    FileType::Directory => self.directory(&opened, &stat, to, depth),
                     _ => Err(io::Error::other("it was replaced while it was read")),
                 }
             }
@@ -149,7 +149,7 @@ impl<W: Write> Packing<W> {
 
     fn directory(
         &mut self,
-        opened: OwnedFd,
+        opened: &OwnedFd,
         stat: &Stat,
         to: &Path,
         depth: usize,
@@ -157,7 +157,7 @@ impl<W: Write> Packing<W> {
         let mut header = self.header(EntryType::Directory, stat)?;
         header.set_size(0);
         self.tar.append_data(&mut header, to, io::empty())?;
-        self.content(&opened, to, depth)
+        self.content(opened, to, depth)
     }
 
     fn content(&mut self, opened: &OwnedFd, to: &Path, depth: usize) -> io::Result<()> {
@@ -269,5 +269,192 @@ impl<R: Read> Read for Counted<R> {
         let count = self.0.read(buffer)?;
         self.1 += count as u64;
         Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+    use crate::task::generated_id;
+
+    struct Place(PathBuf);
+
+    impl Place {
+        fn new() -> Self {
+            let dir = std::env::temp_dir().join(format!("acode-pack-{}", generated_id().unwrap()));
+            fs::create_dir(&dir).unwrap();
+            Self(dir)
+        }
+
+        fn source(&self, from: &str, to: &str, content: bool) -> Source {
+            Source {
+                from: self.0.join(from),
+                to: to
+                    .split('/')
+                    .filter(|part| !part.is_empty())
+                    .map(str::to_owned)
+                    .collect(),
+                content,
+            }
+        }
+
+        fn write(&self, path: &str, content: &[u8]) -> PathBuf {
+            let path = self.0.join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, content).unwrap();
+            path
+        }
+    }
+
+    impl Drop for Place {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    const OWNER: User = User {
+        uid: 1000,
+        gid: 2_000_000_000,
+    };
+
+    /// Kind, mode, size and link target, by name.
+    type Found = BTreeMap<String, (EntryType, u32, u64, String)>;
+
+    fn packed(sources: &[Source]) -> io::Result<(Found, Packed)> {
+        let mut archive = Vec::new();
+        let packed = pack(&mut archive, "src", sources, OWNER, 1)?;
+        let mut found = BTreeMap::new();
+        for entry in tar::Archive::new(&*archive).entries()? {
+            let mut entry = entry?;
+            let header = entry.header();
+            assert_eq!((header.uid()?, header.gid()?), (1000, 2_000_000_000));
+            let (kind, mode, size) = (header.entry_type(), header.mode()?, header.size()?);
+            let link = entry.link_name()?.map(|link| link.display().to_string());
+            let name = entry.path()?.display().to_string();
+            assert_eq!(io::copy(&mut entry, &mut io::sink())?, size);
+            found.insert(name, (kind, mode, size, link.unwrap_or_default()));
+        }
+        Ok((found, packed))
+    }
+
+    #[test]
+    fn files_are_packed_for_the_task_and_links_as_links() {
+        let place = Place::new();
+        let tool = place.write("in/tool", b"12345");
+        fs::set_permissions(&tool, fs::Permissions::from_mode(0o6755)).unwrap();
+        let long = "n".repeat(200);
+        place.write(&format!("in/sub/{long}"), b"");
+        place.write("secret", b"not for the task");
+        symlink("../secret", place.0.join("in/link")).unwrap();
+        symlink("..", place.0.join("in/up")).unwrap();
+        let pipe = place.0.join("in/pipe");
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, FileType::Fifo, Mode::RUSR, 0).unwrap();
+        let (found, report) = packed(&[
+            place.source("in", "src/a/b", false),
+            place.source("in/link", "src/followed", false),
+        ])
+        .unwrap();
+        let names: Vec<&str> = found.keys().map(String::as_str).collect();
+        let long = format!("src/a/b/sub/{long}");
+        assert_eq!(
+            names,
+            [
+                "src",
+                "src/a",
+                "src/a/b",
+                "src/a/b/link",
+                "src/a/b/sub",
+                &long,
+                "src/a/b/tool",
+                "src/a/b/up",
+                "src/followed"
+            ]
+        );
+        assert_eq!(found["src"].1, 0o700);
+        assert_eq!(
+            found["src/a/b/tool"],
+            (EntryType::Regular, 0o755, 5, String::new())
+        );
+        assert_eq!(found["src/a/b/link"].3, "../secret");
+        assert_eq!(found["src/a/b/up"].3, "..");
+        assert_eq!(found["src/followed"].2, 16, "the caller named it");
+        assert_eq!(
+            (report.entries, report.bytes, report.left_out_count),
+            (9, 21, 1)
+        );
+        assert_eq!(report.left_out, ["src/a/b/pipe (a named pipe)"]);
+    }
+
+    #[test]
+    fn the_content_of_a_directory_goes_without_its_name() {
+        let place = Place::new();
+        place.write("in/a", b"");
+        let (found, _) = packed(&[place.source("in", "src", true)]).unwrap();
+        assert_eq!(found.keys().collect::<Vec<_>>(), ["src", "src/a"]);
+        for (from, content) in [("in/a", true), ("none", false), ("in/none", true)] {
+            let error = packed(&[place.source(from, "src/x", content)]).unwrap_err();
+            assert!(error.to_string().contains(from), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_becomes_shorter_is_an_error_and_one_that_grows_is_cut() {
+        /// Changes the file when its header has been written.
+        struct Meanwhile<'a> {
+            file: &'a Path,
+            to: u64,
+            out: &'a mut Vec<u8>,
+        }
+        impl Write for Meanwhile<'_> {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                self.out.extend_from_slice(bytes);
+                if self.out.len() > 1024 {
+                    fs::OpenOptions::new()
+                        .write(true)
+                        .open(self.file)?
+                        .set_len(self.to)?;
+                }
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let place = Place::new();
+        for (to, fine) in [(1 << 20, true), (10, false)] {
+            let file = place.write("in/file", &vec![b'x'; 600_000]);
+            let sources = [place.source("in/file", "src/file", false)];
+            let mut out = Vec::new();
+            let meanwhile = Meanwhile {
+                file: &file,
+                to,
+                out: &mut out,
+            };
+            let result = pack(meanwhile, "src", &sources, OWNER, 1);
+            assert_eq!(result.is_ok(), fine, "{to}");
+            match result {
+                Ok(_) => {
+                    let mut archive = tar::Archive::new(&*out);
+                    let sizes = archive
+                        .entries()
+                        .unwrap()
+                        .map(|entry| entry.unwrap().size());
+                    assert_eq!(sizes.collect::<Vec<_>>(), [0, 600_000]);
+                }
+                Err(error) => assert!(error.to_string().contains("shorter"), "{error}"),
+            }
+        }
+    }
+
+    #[test]
+    fn directories_that_are_too_deep_are_an_error() {
+        let place = Place::new();
+        fs::create_dir_all(place.0.join("in").join("d/".repeat(MAX_DEPTH + 2))).unwrap();
+        let error = packed(&[place.source("in", "src/in", false)]).unwrap_err();
+        assert!(error.to_string().contains("too deep"), "{error}");
     }
 }
