@@ -10,8 +10,8 @@ use acode_rt::protocol::glob::Glob;
 use acode_rt::protocol::labels::parse_user_label;
 use acode_rt::protocol::units::{parse_cpus, parse_duration, parse_size};
 use acode_rt::task::{
-    Audit, BindMount, Secret, TaskSpec, Tmpfs, User, Workspace, generated_id, parse_throttle,
-    parse_ulimit,
+    ArtifactRequest, Audit, BindMount, CopyIn, Secret, TaskSpec, Tmpfs, User, Workspace,
+    generated_id, parse_throttle, parse_ulimit,
 };
 use acode_rt::{ImageRef, Prefix};
 use clap::Args;
@@ -189,6 +189,19 @@ pub(crate) struct Exec {
     )]
     pub(super) sweep: When,
 
+    /// Copy a file or directory in before the task starts: under its own name to /workspace/src, which is the working directory then
+    #[arg(long, value_name = "SRC[:DEST]", value_parser = CopyIn::parse, help_heading = "Files")]
+    pub(super) copy_in: Vec<CopyIn>,
+    /// Bring files out when the task has ended, however it did; with *, ?, [...] and **. None there after a success is status 125
+    #[arg(long = "artifact", value_name = "PATH[:DEST]", value_parser = ArtifactRequest::parse, help_heading = "Files")]
+    pub(super) artifacts: Vec<ArtifactRequest>,
+    /// Bytes of all artifacts together [default: 4g]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Files")]
+    pub(super) artifact_limit: Option<u64>,
+    /// Refuse what the task could fill the engine's disk with
+    #[arg(long, help_heading = "Files")]
+    pub(super) require_disk_bound: bool,
+
     /// Write what happened to this file, as JSON
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub(super) receipt: Option<PathBuf>,
@@ -327,6 +340,10 @@ impl Exec {
         spec.stop_timeout = self.stop_timeout;
         spec.cleanup_timeout = self.cleanup_timeout;
         spec.max_output = self.max_output;
+        spec.copy_in.clone_from(&self.copy_in);
+        spec.artifacts.clone_from(&self.artifacts);
+        spec.artifact_limit = self.artifact_limit;
+        spec.require_disk_bound = self.require_disk_bound;
         spec.keep = self.keep;
         spec.log = self.log()?;
         spec.check()?;

@@ -167,14 +167,15 @@ fn is_zero(weight: &u16) -> bool {
     *weight == 0
 }
 
-/// One bind mount.
+/// One bind mount, or a volume.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Mount {
-    /// `bind`.
+    /// `bind` or `volume`.
     #[serde(rename = "Type")]
     pub kind: String,
-    /// Path on the host.
+    /// Path on the host; empty for a volume without a name.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub source: String,
     /// Path inside.
     pub target: String,
@@ -183,6 +184,9 @@ pub struct Mount {
     /// What only binds have.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bind_options: Option<BindOptions>,
+    /// What only volumes have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub volume_options: Option<VolumeOptions>,
 }
 
 /// How a bind is made.
@@ -191,6 +195,14 @@ pub struct Mount {
 pub struct BindOptions {
     /// Without what is mounted below the source. API 1.40.
     pub non_recursive: bool,
+}
+
+/// How a volume is made.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct VolumeOptions {
+    /// What the image has at its place is not copied to it.
+    pub no_copy: bool,
 }
 
 /// The engine's log of a container.

@@ -9,7 +9,7 @@ mod system;
 
 pub use create::{
     BindOptions, CreateBody, Created, Healthcheck, HostConfig, LogConfig, Mount, ThrottleDevice,
-    Ulimit,
+    Ulimit, VolumeOptions,
 };
 pub use inspect::{
     ContainerConfig, HostTies, Inspect, Listed, MountPoint, RestartPolicy, State, TiedMount, Ties,

@@ -7,6 +7,7 @@ mod cleanup;
 mod container;
 mod control;
 mod disk;
+mod files;
 mod hosts_file;
 mod limits;
 mod mounts;
@@ -32,6 +33,10 @@ pub use audit::Audit;
 pub(crate) use cleanup::remove_by;
 pub use cleanup::remove_confirmed;
 pub use container::{Status, Subscribed, TaskContainer};
+pub use files::{
+    Artifact, ArtifactRequest, CopiedIn, CopyIn, DEFAULT_LIMIT, FILES_DIR, FilesReceipt, Skipped,
+    unpack,
+};
 pub use limits::{HostCapacity, Limits, Resolved, parse_throttle, parse_ulimit};
 pub use mounts::{BindMount, CheckedMount, Workspace};
 pub use outcome::{Cancel, Evidence, InitEvidence, Outcome, StartFailure};

@@ -14,6 +14,7 @@ use serde::Serialize;
 
 pub(super) use share::{Share, label, refuse_shared};
 
+use super::files::FILES_DIR;
 use super::rules::MountRules;
 use super::spec::{TaskSpec, WORKSPACE, clean_inside_path};
 use super::user::User;
@@ -162,6 +163,15 @@ pub(super) fn check_targets(spec: &TaskSpec) -> Result<()> {
     let targets: Vec<String> = wanted(spec).map(|mount| mount.target).collect();
     if targets.len() > MAX_COUNT {
         return Err(wrong(format!("a task has at most {MAX_COUNT} mounts")));
+    }
+    if spec.has_files()
+        && targets
+            .iter()
+            .any(|target| matches!(target.as_str(), WORKSPACE | FILES_DIR))
+    {
+        return Err(wrong(format!(
+            "a mount at {WORKSPACE} and files that are copied in or out: with a directory of the host there, read and write that"
+        )));
     }
     for (index, target) in targets.iter().enumerate() {
         if clean_inside_path(target).map_err(wrong)? != *target {

@@ -96,6 +96,9 @@ impl Plan {
         let (mut limits, mut warnings) = spec.limits.resolve(HostCapacity::of_this_machine())?;
         runner.rules.limit(&spec, &mut limits)?;
         warnings.extend(looked.warnings);
+        if spec.has_files() {
+            warnings.push("/workspace is a volume, which no engine bounds on disk: the task can fill the engine's disk".into());
+        }
         let random: [u8; 26] = random_bytes()?;
         let (name_bytes, uuid_bytes) = random.split_at(10);
         let name = if spec.random_name {

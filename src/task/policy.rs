@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::files::FILES_DIR;
 use super::limits::Resolved;
 use super::mounts::{CheckedMount, is_within};
 use super::secret;
@@ -9,7 +10,7 @@ use super::spec::{TaskSpec, WORKSPACE, bare_capability, clean_inside_path};
 use crate::engine::EngineKind;
 use crate::error::{Code, Error, Result, shown};
 use crate::model::{
-    BindOptions, CreateBody, Healthcheck, HostConfig, ImageConfig, LogConfig, Mount,
+    BindOptions, CreateBody, Healthcheck, HostConfig, ImageConfig, LogConfig, Mount, VolumeOptions,
 };
 use crate::protocol::labels::Labels;
 use crate::protocol::order::SECRETS;
@@ -60,7 +61,8 @@ pub(crate) fn create_body(
     let mounts = fast_network
         .map(|source| mount(source, "/etc/hosts"))
         .into_iter()
-        .chain(around.init.map(|source| mount(source, INIT_PATH)));
+        .chain(around.init.map(|source| mount(source, INIT_PATH)))
+        .chain(spec.has_files().then(files_volume));
     let (relabelled, plain) = if spec.selinux_relabel {
         (around.mounts, &[][..])
     } else {
@@ -72,7 +74,10 @@ pub(crate) fn create_body(
         cmd,
         env,
         user: format!("{}:{}", spec.user.uid, spec.user.gid),
-        working_dir: spec.workdir.clone().unwrap_or_else(|| WORKSPACE.into()),
+        working_dir: spec
+            .workdir
+            .clone()
+            .unwrap_or_else(|| spec.directory().into()),
         labels,
         attach_stdin: open_stdin,
         attach_stdout: true,
@@ -161,15 +166,11 @@ pub(crate) fn process(spec: &TaskSpec, image: &ImageConfig) -> Result<Process> {
         )
         .on(spec.image.as_str()));
     }
-    let home = spec.env.iter().all(|(key, _)| key != "HOME").then(|| {
-        // What tools keep in their home is not meant for the caller's directory.
-        let home = if spec.workspace.is_some() {
-            "/tmp"
-        } else {
-            WORKSPACE
-        };
-        format!("HOME={home}")
-    });
+    let home = spec
+        .env
+        .iter()
+        .all(|(key, _)| key != "HOME")
+        .then(|| format!("HOME={}", spec.home()));
     let term = (spec.terminal.is_some() && spec.env.iter().all(|(key, _)| key != "TERM"))
         .then(|| "TERM=xterm".to_owned());
     let env = home
@@ -193,7 +194,17 @@ fn mount(source: &str, target: &str) -> Mount {
         source: source.into(),
         target: target.into(),
         read_only: true,
-        bind_options: None,
+        ..Mount::default()
+    }
+}
+
+/// An anonymous volume, which is removed with its container. Nothing of the image is copied to it: its tmpfs would hide that too.
+fn files_volume() -> Mount {
+    Mount {
+        kind: "volume".into(),
+        target: WORKSPACE.into(),
+        volume_options: Some(VolumeOptions { no_copy: true }),
+        ..Mount::default()
     }
 }
 
@@ -265,6 +276,17 @@ fn tmpfs(
             Error::invalid(Code::PolicyRefused, "image volumes", message).on(spec.image.as_str())
         })?;
         sizes.insert(path, None);
+    }
+    if spec.has_files() {
+        sizes.remove(WORKSPACE);
+        if sizes.contains_key(FILES_DIR) {
+            return Err(Error::invalid(
+                Code::PolicyRefused,
+                "image volumes",
+                format!("the image has a volume at {FILES_DIR}, which would hide the files that are copied in and out"),
+            )
+            .on(spec.image.as_str()));
+        }
     }
     if kind == EngineKind::Podman && !spec.writable_root {
         sizes.entry("/run".into()).or_insert(None);

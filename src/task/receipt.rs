@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::applied::Ignored;
+use super::files::FilesReceipt;
 use super::limits::Resolved;
 use super::mounts::CheckedMount;
 use super::outcome::{Evidence, Outcome};
@@ -49,6 +50,9 @@ pub struct Receipt {
     pub usage: Usage,
     /// What was asked for, not applied, and accepted.
     pub ignored: Vec<Ignored>,
+    /// What came in and out, where files were to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub files: Option<FilesReceipt>,
     /// What is worth knowing.
     pub warnings: Vec<String>,
     /// Where the time went.
@@ -115,12 +119,16 @@ pub struct Phases {
     pub prepare: f64,
     /// The create call.
     pub create: f64,
+    /// Files that were copied in.
+    pub copy_in: f64,
     /// Attach, wait and the comparison of what was applied.
     pub subscribe: f64,
     /// The start call.
     pub start: f64,
     /// From there to the exit code and the end of the output.
     pub run: f64,
+    /// Artifacts that were brought out.
+    pub artifacts: f64,
     /// Remove, and its confirmation.
     pub remove: f64,
     /// All of it.

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::container::{Subscribed, TaskContainer};
 use super::disk::unbounded_disk;
+use super::files::{self, CopiedIn, FilesReceipt};
 use super::outcome::{Cancel, Evidence, Outcome, StartFailure};
 use super::output::OutputReport;
 use super::receipt::{ContainerReceipt, EngineReceipt, HelpersReceipt, Phases, Receipt, SCHEMA};
@@ -118,6 +119,7 @@ pub(super) async fn run_planned(
         ));
     }
     let mut plan = unless_cancelled(&requests, "", runner.admit(spec)).await?;
+    let collecting = files::open_all(&plan.spec)?;
     loop {
         clock.phase(|phases| &mut phases.prepare);
         let operation = plan.operation.clone();
@@ -127,7 +129,7 @@ pub(super) async fn run_planned(
             .inspect_err(|error| tracing::error!(%error, "create failed"))?;
         clock.phase(|phases| &mut phases.create);
         match begin(&container, &requests, &mut clock).await {
-            Ok(subscribed) => {
+            Ok((subscribed, copied_in)) => {
                 if container.plan().dropped_our_init {
                     // With the engine's it works.
                     runner.engine().refuse_our_files();
@@ -148,7 +150,19 @@ pub(super) async fn run_planned(
                 }
                 drop(sink);
                 clock.phase(|phases| &mut phases.run);
-                return Ok(finish(&container, ended, usage, clock).await);
+                let files = match copied_in {
+                    Some(copied_in) => {
+                        let outcome = &ended.outcome;
+                        let requests = &requests;
+                        Some(
+                            files::collect(&container, copied_in, collecting, outcome, requests)
+                                .await,
+                        )
+                    }
+                    None => None,
+                };
+                clock.phase(|phases| &mut phases.artifacts);
+                return Ok(finish(&container, ended, usage, files, clock).await);
             }
             // What the engine says of a start with our own process 1 is never about the task's command.
             Err(error) if container.plan().init.is_ok() && is_of_starting(&error) => {
@@ -165,7 +179,7 @@ pub(super) async fn run_planned(
             {
                 tracing::error!(%error, "start failed");
                 let ended = start_failed(&container, &error).await;
-                return Ok(finish(&container, ended, Usage::default(), clock).await);
+                return Ok(finish(&container, ended, Usage::default(), None, clock).await);
             }
             Err(error) => {
                 tracing::error!(%error, "the task did not begin");
@@ -190,15 +204,22 @@ async fn begin(
     container: &TaskContainer,
     requests: &Requests,
     clock: &mut Clock,
-) -> Result<Subscribed> {
+) -> Result<(Subscribed, Option<CopiedIn>)> {
     let operation = &container.plan().operation;
+    // Before attach: Podman starts the runtime there, for which the working directory has to be.
+    let copied_in = if container.plan().spec.has_files() {
+        Some(unless_cancelled(requests, operation, container.copy_in()).await?)
+    } else {
+        None
+    };
+    clock.phase(|phases| &mut phases.copy_in);
     let subscribed = unless_cancelled(requests, operation, container.subscribe())
         .await
         .map_err(|error| container.mine(error))?;
     clock.phase(|phases| &mut phases.subscribe);
     unless_cancelled(requests, operation, container.start()).await?;
     clock.phase(|phases| &mut phases.start);
-    Ok(subscribed)
+    Ok((subscribed, copied_in))
 }
 
 /// A step, unless the task is cancelled. A step that is under way is given a moment to end in order, and then abandoned: what it may have
@@ -279,6 +300,7 @@ async fn finish(
     container: &TaskContainer,
     ended: Ended,
     usage: Usage,
+    files: Option<FilesReceipt>,
     mut clock: Clock,
 ) -> Receipt {
     let plan = container.plan();
@@ -297,8 +319,10 @@ async fn finish(
         warnings.push("exit code 137 may also mean that something outside sent KILL".into());
     }
     let mut status = ended.outcome.status();
+    warnings.extend(files.iter().flat_map(|files| files.warnings(status == 0)));
     let output_lost = !ended.output.complete && !ended.output.truncated;
-    if status == 0 && (output_lost || ended.input_error.is_some()) {
+    let artifacts_lost = files.as_ref().is_some_and(FilesReceipt::is_incomplete);
+    if status == 0 && (output_lost || artifacts_lost || ended.input_error.is_some()) {
         // What was lost may be what matters.
         status = 125;
     }
@@ -345,6 +369,7 @@ async fn finish(
         unbounded_disk: unbounded_disk(&plan.spec),
         usage,
         ignored: ended.ignored,
+        files,
         warnings,
         phases_ms: clock.total(),
         engine: EngineReceipt {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::applied;
 use super::disk;
+use super::files::{self, ArtifactRequest, CopyIn};
 use super::limits::{HostCapacity, Limits};
 use super::mounts::{self, BindMount, Workspace};
 use super::secret::{self, Secret};
@@ -67,9 +68,9 @@ pub struct TaskSpec {
     pub command: Vec<String>,
     /// Replaces the image's entrypoint; an empty one switches it off.
     pub entrypoint: Option<Vec<String>>,
-    /// Environment beside the image's, in order; `HOME` is the workspace unless said.
+    /// Environment beside the image's, in order; `HOME` is the default working directory unless said.
     pub env: Vec<(String, String)>,
-    /// Absolute working directory: `/workspace`.
+    /// Absolute working directory: `/workspace`, or `/workspace/src` where files go in or out.
     pub workdir: Option<String>,
     /// Who it runs as: 1000:1000.
     pub user: User,
@@ -109,6 +110,15 @@ pub struct TaskSpec {
     pub cleanup_timeout: Duration,
     /// How many bytes of output are passed on, both streams together; the rest is read and dropped.
     pub max_output: Option<u64>,
+    /// What is copied in before it starts. With this or artifacts, `/workspace` is a volume without a bound on disk, and the task runs and has
+    /// its `HOME` in `/workspace/src`.
+    pub copy_in: Vec<CopyIn>,
+    /// What is brought out when it has ended, however it did.
+    pub artifacts: Vec<ArtifactRequest>,
+    /// Bytes of all artifacts together: 4 GiB.
+    pub artifact_limit: Option<u64>,
+    /// Everything that the task can write to is bounded on disk: refuses what needs a volume.
+    pub require_disk_bound: bool,
     /// Leave the container there when it has ended.
     pub keep: bool,
     /// Limits and protections whose absence is accepted, by name, where the engine ignores them.
@@ -193,6 +203,10 @@ impl TaskSpec {
             stop_timeout: Duration::from_secs(10),
             cleanup_timeout: Duration::from_secs(30),
             max_output: None,
+            copy_in: Vec::new(),
+            artifacts: Vec::new(),
+            artifact_limit: None,
+            require_disk_bound: false,
             keep: false,
             accept_ignored: Vec::new(),
         }
@@ -234,7 +248,14 @@ impl TaskSpec {
         if let Some(workdir) = &self.workdir {
             check_inside_path(workdir).map_err(wrong)?;
         }
+        files::check(&self.copy_in, &self.artifacts).map_err(wrong)?;
         for tmpfs in &self.tmpfs {
+            if self.has_files() && matches!(tmpfs.path.as_str(), WORKSPACE | files::FILES_DIR) {
+                return Err(wrong(format!(
+                    "a tmpfs at {} would hide the files that are copied in and out; leave it out, or choose a directory below",
+                    tmpfs.path
+                )));
+            }
             if clean_inside_path(&tmpfs.path).map_err(wrong)? != tmpfs.path {
                 return Err(wrong(format!(
                     "tmpfs '{}': write its path without extra '/' and '.'",
@@ -263,6 +284,30 @@ impl TaskSpec {
         mounts::check_targets(self)?;
         disk::check(self)?;
         self.check_policy()
+    }
+
+    /// Whether files go in or come out, for which `/workspace` has to be a volume.
+    pub(crate) fn has_files(&self) -> bool {
+        !self.copy_in.is_empty() || !self.artifacts.is_empty()
+    }
+
+    /// Where it runs, unless said.
+    pub(crate) fn directory(&self) -> &'static str {
+        if self.has_files() {
+            files::FILES_DIR
+        } else {
+            WORKSPACE
+        }
+    }
+
+    /// Its `HOME`, unless said.
+    pub(crate) fn home(&self) -> &'static str {
+        if self.workspace.is_some() {
+            // What tools keep in their home is not meant for the caller's directory.
+            "/tmp"
+        } else {
+            self.directory()
+        }
     }
 
     fn check_policy(&self) -> Result<()> {
