@@ -7,7 +7,7 @@ mod storage;
 mod system;
 
 pub use create::{
-    CreateBody, Created, Healthcheck, HostConfig, LogConfig, Mount, ThrottleDevice, Ulimit,
+    CreateBody, Created, Healthcheck, HostConfig, LogConfig, Mount, Opaque, ThrottleDevice, Ulimit,
 };
 pub use inspect::{
     ContainerConfig, HostTies, Inspect, Listed, MountPoint, RestartPolicy, State, TiedMount, Ties,

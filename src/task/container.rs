@@ -1,12 +1,15 @@
 //! One task's container, step by step: create, subscribe, start, status, logs, stop, remove.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use super::applied::{Ignored, compare};
 use super::cleanup::remove_confirmed;
-use super::limits::HostCapacity;
+use super::fallback::adapt;
 use super::plan::Plan;
+use super::protections::Confined;
 use super::runner::Runner;
+use super::seccomp::Filter;
 use super::spec::TaskSpec;
 use crate::engine::{
     AttachOptions, Attached, ContainerId, Engine, LogStream, LogsOptions, Waiting,
@@ -48,6 +51,8 @@ pub struct TaskContainer {
     plan: Plan,
     /// `None` for one that is to be kept.
     hold: Option<Hold>,
+    /// What the engine said of it once it ran.
+    pub(super) confined: OnceLock<Confined>,
 }
 
 /// What a container is doing (FR-020A-06).
@@ -114,7 +119,7 @@ impl TaskContainer {
         loop {
             let error = match engine.container_create(&plan.name, &plan.body).await {
                 Ok((id, warnings)) => {
-                    if plan.without_fast_network {
+                    if plan.without_fast_network && !plan.dropped_our_filter {
                         engine.refuse_network_fast_path();
                     }
                     tracing::debug!(operation = plan.operation, id = id.as_str(), "created");
@@ -128,6 +133,7 @@ impl TaskContainer {
                         id,
                         plan,
                         hold,
+                        confined: OnceLock::new(),
                     });
                 }
                 Err(error) => error.with_operation_id(&plan.operation),
@@ -180,9 +186,11 @@ impl TaskContainer {
             self.engine.container_wait(id),
             self.engine.container_inspect(id),
         )?;
+        let missing = (self.plan.filter == Filter::Missing).then(Ignored::filter);
         let (ignored, refused): (Vec<_>, Vec<_>) =
             compare(&self.plan.body, &inspect, self.engine.kind())
                 .into_iter()
+                .chain(missing)
                 .partition(|ignored| {
                     self.plan
                         .spec
@@ -336,30 +344,6 @@ fn hold(runner: &Runner, plan: &mut Plan) -> Hold {
         );
         Guard::thread(runner.engine().socket()).hold_here(&name, &operation)
     })
-}
-
-/// What can be sent instead of a request that was refused as bad: as many CPUs as the engine's host has, where nobody asked for a
-/// number, and no bind where the engine does not see our files. `false` when nothing is left to try.
-async fn adapt(engine: &Engine, plan: &mut Plan) -> bool {
-    if plan.spec.limits.nano_cpus.is_none()
-        && let Ok(info) = engine.info().await
-        && let Ok((limits, _)) = plan.spec.limits.resolve(HostCapacity {
-            cpus: info.ncpu,
-            memory: 0,
-        })
-        && limits.nano_cpus < plan.limits.nano_cpus
-    {
-        plan.limits.nano_cpus = limits.nano_cpus;
-        return plan.write_body(engine).is_ok();
-    }
-    if plan.without_our_init(engine) {
-        return true;
-    }
-    if plan.body.network_disabled {
-        plan.without_fast_network = true;
-        return plan.write_body(engine).is_ok();
-    }
-    false
 }
 
 enum Holder {

@@ -5,17 +5,20 @@ mod applied;
 mod cleanup;
 mod container;
 mod control;
+mod fallback;
 mod hosts_file;
 mod limits;
 mod outcome;
 mod output;
 mod plan;
 mod policy;
+mod protections;
 mod receipt;
 mod recover;
 mod rules;
 mod run;
 mod runner;
+mod seccomp;
 mod spec;
 mod state;
 mod watch;
@@ -27,6 +30,7 @@ pub use limits::{HostCapacity, Limits, Resolved, parse_throttle, parse_ulimit};
 pub use outcome::{Cancel, Evidence, InitEvidence, Outcome, StartFailure};
 pub use output::OutputReport;
 pub use plan::{Plan, generated_id};
+pub use protections::{Protection, ProtectionsReceipt, Strength, host_protections};
 pub use receipt::{
     ContainerReceipt, EngineReceipt, HelpersReceipt, ImageReceipt, Phases, Receipt, SCHEMA,
 };

@@ -8,6 +8,7 @@ use super::limits::{HostCapacity, Resolved};
 use super::policy::{Surroundings, create_body, process};
 use super::receipt::ImageReceipt;
 use super::runner::Runner;
+use super::seccomp::Filter;
 use super::spec::TaskSpec;
 use crate::engine::Engine;
 use crate::error::{Code, Error, Kind, Result};
@@ -40,6 +41,10 @@ pub struct Plan {
     pub(super) init: std::result::Result<String, &'static str>,
     /// Our own process 1 was refused, or something that was sent with it.
     pub(super) dropped_our_init: bool,
+    /// Which filter of system calls it has.
+    pub(super) filter: Filter,
+    /// Ours was refused, or something that was sent with it.
+    pub(super) dropped_our_filter: bool,
     labels: TaskLabels,
     image_config: ImageConfig,
 }
@@ -79,6 +84,13 @@ impl Plan {
                 format!("a terminal needs our own process 1, which cannot be used: {why}"),
             ));
         }
+        let filter = if spec.engine_seccomp {
+            Filter::Engines("the engine's was asked for")
+        } else {
+            engine
+                .takes_our_filter()
+                .map_or_else(Filter::Engines, |()| Filter::Ours)
+        };
         let (mut limits, warnings) = spec.limits.resolve(HostCapacity::of_this_machine())?;
         runner.rules.limit(&spec, &mut limits)?;
         let random: [u8; 26] = random_bytes()?;
@@ -120,6 +132,8 @@ impl Plan {
             without_fast_network: false,
             init: init.map(str::to_owned),
             dropped_our_init: false,
+            filter,
+            dropped_our_filter: false,
             labels,
             image_config: inspect.config,
         };
@@ -229,6 +243,7 @@ impl Plan {
             kind: engine.kind(),
             fast_network: hosts.as_deref(),
             init: self.init.as_deref().ok(),
+            our_filter: self.filter == Filter::Ours,
         };
         let mut labels = self.spec.labels.clone();
         labels.extend(self.labels.to_map());

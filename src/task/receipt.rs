@@ -6,6 +6,7 @@ use super::applied::Ignored;
 use super::limits::Resolved;
 use super::outcome::{Evidence, Outcome};
 use super::output::OutputReport;
+use super::protections::ProtectionsReceipt;
 
 /// The version of the receipt's form; it rises when a field changes its meaning or goes.
 pub const SCHEMA: u32 = 1;
@@ -38,6 +39,8 @@ pub struct Receipt {
     pub output: OutputReport,
     /// Limits as they were sent.
     pub limits: Resolved,
+    /// What protected the host from it.
+    pub protections: ProtectionsReceipt,
     /// What was asked for, not applied, and accepted.
     pub ignored: Vec<Ignored>,
     /// What is worth knowing.

@@ -7,9 +7,11 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::container::{Subscribed, TaskContainer};
+use super::fallback;
 use super::outcome::{Cancel, Evidence, Outcome, StartFailure};
 use super::output::OutputReport;
 use super::plan::Plan;
+use super::protections::ProtectionsReceipt;
 use super::receipt::{ContainerReceipt, EngineReceipt, HelpersReceipt, Phases, Receipt, SCHEMA};
 use super::recover::recover;
 use super::runner::{Requests, Runner};
@@ -127,10 +129,8 @@ pub(super) async fn run_planned(
         clock.phase(|phases| &mut phases.create);
         match begin(&container, &requests, &mut clock).await {
             Ok(subscribed) => {
-                if container.plan().dropped_our_init {
-                    // With the engine's it works.
-                    runner.engine().refuse_our_files();
-                }
+                // With the engine's own it works.
+                fallback::remember(runner.engine(), container.plan());
                 let orders = container.plan().first_orders()?;
                 let sink = io.output.clone();
                 let mut ended = watch_task(&container, subscribed, orders, io, &mut requests).await;
@@ -145,11 +145,13 @@ pub(super) async fn run_planned(
                 clock.phase(|phases| &mut phases.run);
                 return Ok(finish(&container, ended, clock).await);
             }
-            // What the engine says of a start with our own process 1 is never about the task's command.
-            Err(error) if container.plan().init.is_ok() && is_of_starting(&error) => {
-                tracing::warn!(%error, "not started with our own process 1, trying the engine's");
+            // What the engine says of a start with our own process 1 is never about the task's command; of one with our filter it may be.
+            Err(error)
+                if fallback::has_something_of_ours(container.plan()) && is_of_starting(&error) =>
+            {
+                tracing::warn!(%error, "not started with what is ours, trying the engine's");
                 plan = container.undo().await?;
-                if !plan.without_our_init(runner.engine()) {
+                if !fallback::restart(runner.engine(), &mut plan).await {
                     return Err(error);
                 }
             }
@@ -271,6 +273,10 @@ async fn start_failed(container: &TaskContainer, error: &Error) -> Ended {
 async fn finish(container: &TaskContainer, ended: Ended, mut clock: Clock) -> Receipt {
     let plan = container.plan();
     let mut warnings = plan.warnings.clone();
+    if plan.dropped_our_filter {
+        warnings
+            .push("the engine did not take our filter of system calls; its own was used".into());
+    }
     if ended.child_out_of_memory {
         warnings.push(
             "a process of the task was killed for memory, though the task ended otherwise".into(),
@@ -321,6 +327,7 @@ async fn finish(container: &TaskContainer, ended: Ended, mut clock: Clock) -> Re
         child_out_of_memory: ended.child_out_of_memory,
         output: ended.output,
         limits: plan.limits.clone(),
+        protections: ProtectionsReceipt::of(plan, container.confined.get()),
         ignored: ended.ignored,
         warnings,
         phases_ms: clock.total(),
