@@ -155,6 +155,9 @@ pub struct HostConfig {
     /// Empty where the engine's way holds.
     #[serde(skip_serializing)]
     pub userns_mode: String,
+    /// The cgroup above it, where it is not the engine's.
+    #[serde(skip_serializing)]
+    pub cgroup_parent: String,
     /// The host's devices.
     #[serde(deserialize_with = "null_default", skip_serializing)]
     pub devices: Vec<Opaque>,

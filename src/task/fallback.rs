@@ -54,11 +54,10 @@ async fn without_our_filter(engine: &Engine, plan: &mut Plan) -> bool {
     if plan.filter != Filter::Ours {
         return false;
     }
-    let filters = engine
-        .info()
-        .await
-        .is_ok_and(|info| Host::of(&info.security_options).filters());
-    plan.filter = if filters {
+    let Ok(info) = engine.info().await else {
+        return false;
+    };
+    plan.filter = if Host::of(&info.security_options).filters() {
         Filter::Engines("the engine did not take ours")
     } else {
         Filter::Missing

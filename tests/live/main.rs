@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod behind;
+mod cis;
 mod commands;
 mod ending;
 mod exec;
@@ -20,6 +21,7 @@ mod load;
 mod names;
 mod orphans;
 mod ownership;
+mod probe;
 mod receipt;
 mod running;
 mod scenarios;
@@ -47,6 +49,8 @@ fn main() -> ExitCode {
         receipt::TESTS,
         streams::TESTS,
         isolation::TESTS,
+        probe::TESTS,
+        cis::TESTS,
         helpers::TESTS,
         limits::TESTS,
         ending::TESTS,

@@ -12,7 +12,8 @@ pub(super) const MASKED: [&str; 4] = [
     "/proc/timer_list",
     "/sys/firmware",
 ];
-pub(super) const READ_ONLY: [&str; 4] = ["/proc/bus", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+pub(super) const READ_ONLY: [&str; 4] =
+    ["/proc/bus", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
 pub(super) fn compare(found: &mut Found, ask: &HostConfig, got: &HostConfig, kind: EngineKind) {
     seccomp(found, ask, got);
@@ -61,7 +62,10 @@ pub(super) fn compare(found: &mut Found, ask: &HostConfig, got: &HostConfig, kin
         EngineKind::Docker => got.binds.len(),
         EngineKind::Podman => 0,
     };
+    // Podman shows the engine's there.
+    let cgroup_parent = kind == EngineKind::Docker && !got.cgroup_parent.is_empty();
     let access = [
+        ("another cgroup", usize::from(cgroup_parent)),
         ("binds", binds),
         ("volumes of others", got.volumes_from.len()),
         ("links", got.links.len()),
@@ -179,7 +183,7 @@ mod tests {
     #[test]
     fn nothing_that_was_not_asked_for_may_be_there() {
         type Change = fn(&mut HostConfig);
-        let changes: [(&str, Change); 20] = [
+        let changes: [(&str, Change); 21] = [
             ("apparmor", |host| {
                 host.security_opt.push("apparmor=unconfined".into());
             }),
@@ -212,6 +216,7 @@ mod tests {
             ("host-access", |host| host.oom_kill_disable = true),
             ("host-access", |host| host.oom_score_adj = -1000),
             ("host-access", |host| host.binds.push("/:/host".into())),
+            ("host-access", |host| host.cgroup_parent = "/".into()),
             ("kernel-paths", |host| host.masked_paths.clear()),
             ("kernel-paths", |host| drop(host.readonly_paths.pop())),
         ];

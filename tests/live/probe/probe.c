@@ -1,6 +1,7 @@
 /* Tries, from inside a task, what would be a way out. One line an attempt: name=ok, or the error, or the signal that ended it.
  * C, since raw system calls need what this crate forbids itself. Each attempt is a process of its own. */
 #define _GNU_SOURCE
+#include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -20,6 +21,7 @@
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/time.h>
+#include <sys/uio.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -94,7 +96,10 @@ static long makes(const char *path) {
 static long lists(const char *path) {
     DIR *dir = opendir(path);
     if (!dir) return -1;
-    return readdir(dir) ? 0 : -1;
+    errno = ENODATA;
+    for (struct dirent *entry; (entry = readdir(dir));)
+        if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, "..")) return 0;
+    return -1;
 }
 
 static long set_namespace(const char *kind) {
@@ -108,6 +113,13 @@ static long connects(const char *path) {
     struct sockaddr_un address = { .sun_family = AF_UNIX };
     strncpy(address.sun_path, path, sizeof address.sun_path - 1);
     int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    return fd < 0 ? -1 : connect(fd, (struct sockaddr *)&address, sizeof address);
+}
+
+static long reaches(const char *host, int port, int type) {
+    struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons(port) };
+    inet_pton(AF_INET, host, &address.sin_addr);
+    int fd = socket(AF_INET, type, 0);
     return fd < 0 ? -1 : connect(fd, (struct sockaddr *)&address, sizeof address);
 }
 
@@ -164,22 +176,28 @@ static long int_80(long number, long first, long second) {
 }
 #endif
 
+/* A program that runs cannot be opened for writing, whatever its mount is; its mode can be changed where that is writable. */
+static long changes(const char *path, mode_t mode) {
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    return fd < 0 && errno == ETXTBSY ? chmod(path, mode & 07777) : fd;
+}
+
 /* A file in every writable mount: which those are is the answer. */
 static void mounts(void) {
     FILE *info = fopen("/proc/self/mountinfo", "re");
     char line[4096];
-    static char seen[64][4096];
+    static char seen[64][256];
     int count = 0;
     while (info && fgets(line, sizeof line, info) && count < 64)
-        if (sscanf(line, "%*s %*s %*s %*s %4095s", seen[count]) == 1) count++;
+        if (sscanf(line, "%*s %*s %*s %*s %255s", seen[count]) == 1) count++;
     for (int i = 0; i < count; i++) {
-        char path[5000], name[5000];
+        char path[300], name[300];
         struct stat what;
         int is_dir = stat(seen[i], &what) == 0 && S_ISDIR(what.st_mode);
-        snprintf(path, sizeof path, is_dir ? "%s/.acode-probe" : "%s", seen[i]);
-        snprintf(name, sizeof name, "write:%s", seen[i]);
+        snprintf(path, sizeof path, "%.255s%s", seen[i], is_dir ? "/.acode-probe" : "");
+        snprintf(name, sizeof name, "write:%.255s", seen[i]);
         if (is_dir) TRY(name, makes(path));
-        else if (stat(seen[i], &what) == 0 && S_ISREG(what.st_mode)) TRY(name, opens(seen[i], O_WRONLY));
+        else if (stat(seen[i], &what) == 0 && S_ISREG(what.st_mode)) TRY(name, changes(seen[i], what.st_mode));
     }
 }
 
@@ -220,8 +238,10 @@ int main(void) {
     TRY("i386:socket:vsock", int_80(359, 40, 1));
     TRY("x32:getpid", syscall(0x40000000 + 39));
 #endif
-    TRY("network:outside", system("exec 2>/dev/null; nc -w 2 192.0.2.1 80 </dev/null || exit 1") == 0 ? 0 : (errno = ENETUNREACH, -1));
-    TRY("network:name", system("exec 2>/dev/null >&2; nslookup example.com || exit 1") == 0 ? 0 : (errno = ENETUNREACH, -1));
+    TRY("network:outside", reaches("192.0.2.1", 80, SOCK_STREAM));
+    TRY("network:metadata", reaches("169.254.169.254", 80, SOCK_STREAM));
+    TRY("network:gateway", reaches("172.17.0.1", 2375, SOCK_STREAM));
+    TRY("network:name-server", reaches("9.9.9.9", 53, SOCK_DGRAM));
 
     TRY("mount:tmpfs", mount("none", "/tmp", "tmpfs", 0, ""));
     TRY("mount:proc", mount("proc", "/tmp", "proc", 0, ""));
@@ -252,10 +272,11 @@ int main(void) {
     TRY("process-1:ptrace", ptrace(PTRACE_SEIZE, 1, 0, 0));
     TRY("process-1:mem", opens("/proc/1/mem", O_RDWR));
     TRY("process-1:environ", reads("/proc/1/environ"));
-    TRY("process-1:fd", lists("/proc/1/fd"));
+    TRY("process-1:fd", opens("/proc/1/fd/1", O_WRONLY));
     TRY("process-1:root", lists("/proc/1/root/"));
     TRY("process-1:exe", opens("/proc/1/exe", O_RDONLY));
-    TRY("process-1:vm_read", syscall(SYS_process_vm_readv, 1, page, 0, page, 0, 0));
+    { struct iovec here = { page, 8 }, there = { (void *)0x400000, 8 };
+      TRY("process-1:vm_read", process_vm_readv(1, &here, 1, &there, 1, 0)); }
     TRY("process-1:pidfd_getfd", syscall(SYS_pidfd_getfd, 0, 0, 0));
     /* Sent, and without effect: the program is still there to say so. */
     TRY("process-1:kill-is-ignored", (kill(1, SIGKILL), usleep(50000), 0));
@@ -271,7 +292,7 @@ int main(void) {
     TRY("proc:oom_score", writes("/proc/self/oom_score_adj", "-1000"));
     TRY("proc:uid_map", writes("/proc/self/uid_map", "0 0 1"));
     TRY("sys:uevent_helper", writes("/sys/kernel/uevent_helper", "/x"));
-    TRY("sys:firmware", lists("/sys/firmware") < 0 ? (errno = EACCES, -1) : lists("/sys/firmware/acpi"));
+    TRY("sys:firmware", lists("/sys/firmware"));
     TRY("sys:debug", lists("/sys/kernel/debug"));
     TRY("sys:cgroup", makes("/sys/fs/cgroup/probe"));
     TRY("sys:cgroup:memory", writes("/sys/fs/cgroup/memory/memory.limit_in_bytes", "-1"));
