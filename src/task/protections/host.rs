@@ -57,7 +57,9 @@ pub(super) fn engines(why: &str, kind: EngineKind) -> Protection {
     lacking(
         "seccomp",
         Strength::Weaker,
-        format!("the engine's filter, which may let virtual sockets and 32-bit calls pass: {why}"),
+        format!(
+            "the engine's filter, which may let virtual sockets, user namespaces and 32-bit calls pass: {why}"
+        ),
         match kind {
             EngineKind::Docker => "--seccomp own, on an engine that takes it",
             EngineKind::Podman => {
