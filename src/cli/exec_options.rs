@@ -168,6 +168,15 @@ pub(crate) struct Exec {
     /// A secret as the environment variable NAME
     #[arg(long = "secret-env", value_name = "NAME=SOURCE", value_parser = SecretSource::parse, help_heading = "Files")]
     pub(super) secret_variables: Vec<SecretSource>,
+    /// The filter of system calls: ours where the engine takes it, or the engine's
+    #[arg(
+        long,
+        value_enum,
+        default_value = "own",
+        value_name = "WHOSE",
+        help_heading = "Isolation"
+    )]
+    pub(super) seccomp: Seccomp,
 
     /// Kill the task after this time; status 124
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = "Time")]
@@ -234,6 +243,9 @@ pub(crate) struct Exec {
     /// Show what would be created, and create nothing
     #[arg(long, help_heading = "Output")]
     pub(super) dry_run: bool,
+    /// With --dry-run: say what will protect the host from the task, and what will not
+    #[arg(long, requires = "dry_run", help_heading = "Output")]
+    pub(super) explain: bool,
 
     /// The command and its arguments [default: the image's]
     #[arg(trailing_var_arg = true, value_name = "COMMAND")]
@@ -245,6 +257,14 @@ pub(crate) enum Init {
     /// Ours where it can be placed, else the engine's
     Own,
     /// The engine's
+    Engine,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Seccomp {
+    /// Ours where the engine takes it, else the engine's
+    Own,
+    /// The engine's, for a host whose operator has a stricter one
     Engine,
 }
 
@@ -289,6 +309,7 @@ impl Exec {
         spec.interactive = self.interactive;
         spec.terminal = self.tty.then(terminal::size);
         spec.engine_init = self.init == Init::Engine;
+        spec.engine_seccomp = self.seccomp == Seccomp::Engine;
         spec.entrypoint = self.entrypoint.clone().map(|program| {
             if program.is_empty() {
                 vec![]

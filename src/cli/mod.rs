@@ -5,6 +5,7 @@ mod completions;
 mod doctor;
 mod exec;
 mod exec_options;
+mod explain;
 mod inspect;
 mod list;
 mod logging;

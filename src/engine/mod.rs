@@ -94,6 +94,7 @@ struct Shared {
     clock: (u64, Instant),
     network_fast_path: AtomicBool,
     our_files: AtomicBool,
+    our_filter: AtomicBool,
     /// Whether a Podman was seen to run in our own root directory.
     in_our_root: bool,
 }
@@ -122,6 +123,7 @@ impl Engine {
             clock: (0, Instant::now()),
             network_fast_path: AtomicBool::new(true),
             our_files: AtomicBool::new(true),
+            our_filter: AtomicBool::new(true),
             in_our_root: false,
         };
         let asking = Self {
@@ -220,6 +222,23 @@ impl Engine {
             return Err("the engine does not run in our root directory");
         }
         Ok(())
+    }
+
+    /// Whether this engine may be sent our filter of system calls, and why not.
+    pub(crate) fn takes_our_filter(&self) -> std::result::Result<(), &'static str> {
+        if self.kind() == EngineKind::Podman {
+            return Err("Podman takes the path of a file on its own host only");
+        }
+        if self.shared.our_filter.load(Ordering::Relaxed) {
+            Ok(())
+        } else {
+            Err("the engine did not take ours")
+        }
+    }
+
+    /// It was sent, and did not start with it.
+    pub(crate) fn refuse_our_filter(&self) {
+        self.shared.our_filter.store(false, Ordering::Relaxed);
     }
 
     /// Whether somebody takes new connections; one that is being shut down may still answer on old ones.

@@ -2,6 +2,7 @@
 
 mod holder;
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use holder::{Holder, holder};
@@ -10,10 +11,12 @@ use super::applied::{Ignored, compare};
 use super::audit::Trail;
 use super::cleanup::remove_confirmed;
 use super::disk;
-use super::limits::HostCapacity;
+use super::fallback::adapt;
 use super::mounts::refuse_shared;
 use super::plan::Plan;
+use super::protections::Confined;
 use super::runner::Runner;
+use super::seccomp::Filter;
 use super::spec::TaskSpec;
 use crate::engine::{
     AttachOptions, Attached, ContainerId, Engine, LogStream, LogsOptions, Waiting,
@@ -50,6 +53,8 @@ pub struct TaskContainer {
     /// `None` for one that is to be kept.
     hold: Option<Hold>,
     pub(super) trail: Trail,
+    /// What the engine said of it once it ran.
+    pub(super) confined: OnceLock<Confined>,
 }
 
 /// What a container is doing (FR-020A-06).
@@ -118,7 +123,7 @@ impl TaskContainer {
         loop {
             let error = match engine.container_create(&plan.name, &plan.body).await {
                 Ok((id, warnings)) => {
-                    if plan.without_fast_network {
+                    if plan.without_fast_network && !plan.dropped_our_filter {
                         engine.refuse_network_fast_path();
                     }
                     tracing::debug!(operation = plan.operation, id = id.as_str(), "created");
@@ -133,6 +138,7 @@ impl TaskContainer {
                         plan,
                         hold,
                         trail: Trail::none(),
+                        confined: OnceLock::new(),
                     };
                     return Box::pin(container.unless_shared()).await;
                 }
@@ -196,9 +202,11 @@ impl TaskContainer {
             self.engine.container_wait(id),
             self.engine.container_inspect(id),
         )?;
+        let missing = (self.plan.filter == Filter::Missing).then(Ignored::filter);
         let (ignored, refused): (Vec<_>, Vec<_>) =
             compare(&self.plan.body, &inspect, self.engine.kind())
                 .into_iter()
+                .chain(missing)
                 .partition(|ignored| {
                     self.plan
                         .spec
@@ -355,28 +363,4 @@ fn hold(runner: &Runner, plan: &mut Plan) -> Hold {
         );
         Guard::thread(runner.engine().socket()).hold_here(&name, &operation)
     })
-}
-
-/// What can be sent instead of a request that was refused as bad: as many CPUs as the engine's host has, where nobody asked for a
-/// number, and no bind where the engine does not see our files. `false` when nothing is left to try.
-async fn adapt(engine: &Engine, plan: &mut Plan) -> bool {
-    if plan.spec.limits.nano_cpus.is_none()
-        && let Ok(info) = engine.info().await
-        && let Ok((limits, _)) = plan.spec.limits.resolve(HostCapacity {
-            cpus: info.ncpu,
-            memory: 0,
-        })
-        && limits.nano_cpus < plan.limits.nano_cpus
-    {
-        plan.limits.nano_cpus = limits.nano_cpus;
-        return plan.write_body(engine).is_ok();
-    }
-    if plan.without_our_init(engine) {
-        return true;
-    }
-    if plan.body.network_disabled {
-        plan.without_fast_network = true;
-        return plan.write_body(engine).is_ok();
-    }
-    false
 }

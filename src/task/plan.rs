@@ -9,6 +9,7 @@ use super::mounts::{self, CheckedMount, Looked, Share};
 use super::policy::{Surroundings, create_body, process};
 use super::receipt::ImageReceipt;
 use super::runner::Runner;
+use super::seccomp::Filter;
 use super::secret;
 use super::spec::TaskSpec;
 use super::state::Told;
@@ -47,6 +48,10 @@ pub struct Plan {
     pub(super) mounts: Vec<CheckedMount>,
     /// Released with the plan.
     pub(super) shares: Vec<Share>,
+    /// Which filter of system calls it has.
+    pub(super) filter: Filter,
+    /// Ours was refused, or something that was sent with it.
+    pub(super) dropped_our_filter: bool,
     labels: TaskLabels,
     image_config: ImageConfig,
 }
@@ -93,6 +98,13 @@ impl Plan {
         if !looked.mounts.is_empty() {
             fit_user_namespace(engine, &mut spec, &looked).await?;
         }
+        let filter = if spec.engine_seccomp {
+            Filter::Engines("the engine's was asked for")
+        } else {
+            engine
+                .takes_our_filter()
+                .map_or_else(Filter::Engines, |()| Filter::Ours)
+        };
         let (mut limits, mut warnings) = spec.limits.resolve(HostCapacity::of_this_machine())?;
         runner.rules.limit(&spec, &mut limits)?;
         warnings.extend(looked.warnings);
@@ -138,6 +150,8 @@ impl Plan {
             without_fast_network: false,
             init: init.map(str::to_owned),
             dropped_our_init: false,
+            filter,
+            dropped_our_filter: false,
             labels,
             image_config: inspect.config,
             mounts: looked.mounts,
@@ -271,6 +285,7 @@ impl Plan {
             fast_network: hosts.as_deref(),
             init: self.init.as_deref().ok(),
             mounts: &self.mounts,
+            our_filter: self.filter == Filter::Ours,
         };
         let mut labels = self.spec.labels.clone();
         labels.extend(mounts::label(&self.shares).map(|paths| (WRITABLE.to_owned(), paths)));

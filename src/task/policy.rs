@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::files::FILES_DIR;
 use super::limits::Resolved;
 use super::mounts::{CheckedMount, is_within};
+use super::seccomp;
 use super::secret;
 use super::spec::{TaskSpec, WORKSPACE, bare_capability, clean_inside_path};
 use crate::engine::EngineKind;
@@ -26,6 +27,8 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) init: Option<&'a str>,
     /// The caller's mounts.
     pub(crate) mounts: &'a [CheckedMount],
+    /// The engine takes our filter of system calls.
+    pub(crate) our_filter: bool,
 }
 
 /// Where our own process 1 is inside.
@@ -98,7 +101,7 @@ pub(crate) fn create_body(
             readonly_rootfs: !spec.writable_root,
             cap_drop: vec!["ALL".into()],
             cap_add: spec.cap_add.iter().map(|c| bare_capability(c)).collect(),
-            security_opt: vec!["no-new-privileges".into()],
+            security_opt: security_options(around.our_filter),
             ipc_mode: "private".into(),
             cgroupns_mode: "private".into(),
             memory: signed(limits.memory),
@@ -124,8 +127,16 @@ pub(crate) fn create_body(
             blkio_device_write_bps: spec.limits.device_write_bps.clone(),
             blkio_device_read_iops: spec.limits.device_read_iops.clone(),
             blkio_device_write_iops: spec.limits.device_write_iops.clone(),
+            ..HostConfig::default()
         },
     })
+}
+
+fn security_options(our_filter: bool) -> Vec<String> {
+    std::iter::once("no-new-privileges")
+        .chain(our_filter.then_some(seccomp::OPTION))
+        .map(str::to_owned)
+        .collect()
 }
 
 /// Limits were checked to fit.
@@ -372,6 +383,7 @@ mod tests {
         fast_network: Some("/run/acode-rt/hosts"),
         init: None,
         mounts: &[],
+        our_filter: true,
     };
 
     fn spec() -> TaskSpec {
@@ -393,7 +405,7 @@ mod tests {
             (host.cap_drop.as_slice(), host.cap_add.len()),
             (&["ALL".to_owned()][..], 0)
         );
-        assert_eq!(host.security_opt, ["no-new-privileges"]);
+        assert_eq!(host.security_opt, ["no-new-privileges", seccomp::OPTION]);
         assert_eq!(
             (host.ipc_mode.as_str(), host.cgroupns_mode.as_str()),
             ("private", "private")

@@ -8,6 +8,7 @@ use super::limits::Resolved;
 use super::mounts::CheckedMount;
 use super::outcome::{Evidence, Outcome};
 use super::output::OutputReport;
+use super::protections::ProtectionsReceipt;
 use super::usage::Usage;
 
 /// The version of the receipt's form; it rises when a field changes its meaning or goes.
@@ -48,6 +49,8 @@ pub struct Receipt {
     pub unbounded_disk: Option<&'static str>,
     /// What it has used.
     pub usage: Usage,
+    /// What protected the host from it.
+    pub protections: ProtectionsReceipt,
     /// What was asked for, not applied, and accepted.
     pub ignored: Vec<Ignored>,
     /// What came in and out, where files were to.

@@ -8,9 +8,11 @@ use tokio::time::Instant;
 
 use super::container::{Subscribed, TaskContainer};
 use super::disk::unbounded_disk;
+use super::fallback;
 use super::files::{self, CopiedIn, FilesReceipt};
 use super::outcome::{Cancel, Evidence, Outcome, StartFailure};
 use super::output::OutputReport;
+use super::protections::ProtectionsReceipt;
 use super::receipt::{ContainerReceipt, EngineReceipt, HelpersReceipt, Phases, Receipt, SCHEMA};
 use super::recover::recover;
 use super::runner::{Requests, Runner};
@@ -130,10 +132,8 @@ pub(super) async fn run_planned(
         clock.phase(|phases| &mut phases.create);
         match begin(&container, &requests, &mut clock).await {
             Ok((subscribed, copied_in)) => {
-                if container.plan().dropped_our_init {
-                    // With the engine's it works.
-                    runner.engine().refuse_our_files();
-                }
+                // With the engine's own it works.
+                fallback::remember(runner.engine(), container.plan());
                 let orders = container.plan().first_orders()?;
                 let sink = io.output.clone();
                 let samples = Samples::default();
@@ -164,11 +164,13 @@ pub(super) async fn run_planned(
                 clock.phase(|phases| &mut phases.artifacts);
                 return Ok(finish(&container, ended, usage, files, clock).await);
             }
-            // What the engine says of a start with our own process 1 is never about the task's command.
-            Err(error) if container.plan().init.is_ok() && is_of_starting(&error) => {
-                tracing::warn!(%error, "not started with our own process 1, trying the engine's");
+            // What the engine says of a start with our own process 1 is never about the task's command; of one with our filter it may be.
+            Err(error)
+                if fallback::has_something_of_ours(container.plan()) && is_of_starting(&error) =>
+            {
+                tracing::warn!(%error, "not started with what is ours, trying the engine's");
                 plan = container.undo().await?;
-                if !plan.without_our_init(runner.engine()) {
+                if !fallback::restart(runner.engine(), &mut plan).await {
                     return Err(error);
                 }
             }
@@ -305,6 +307,10 @@ async fn finish(
 ) -> Receipt {
     let plan = container.plan();
     let mut warnings = plan.warnings.clone();
+    if plan.dropped_our_filter {
+        warnings
+            .push("the engine did not take our filter of system calls; its own was used".into());
+    }
     if ended.child_out_of_memory {
         warnings.push(
             "a process of the task was killed for memory, though the task ended otherwise".into(),
@@ -368,6 +374,7 @@ async fn finish(
         mounts: plan.mounts.clone(),
         unbounded_disk: unbounded_disk(&plan.spec),
         usage,
+        protections: ProtectionsReceipt::of(plan, container.confined.get()),
         ignored: ended.ignored,
         files,
         warnings,

@@ -80,6 +80,8 @@ pub struct TaskSpec {
     pub terminal: Option<TerminalSize>,
     /// The engine's init is process 1, also where our own could be.
     pub engine_init: bool,
+    /// The engine's own filter of system calls, also where ours could be sent: for an engine whose operator has a stricter one.
+    pub engine_seccomp: bool,
     /// Resource limits.
     pub limits: Limits,
     /// `none`, `bridge`, or a network's name.
@@ -188,6 +190,7 @@ impl TaskSpec {
             interactive: false,
             terminal: None,
             engine_init: false,
+            engine_seccomp: false,
             limits: Limits::default(),
             network: "none".into(),
             writable_root: false,

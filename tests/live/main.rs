@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod behind;
+mod cis;
 mod commands;
 mod ending;
 mod exec;
@@ -21,6 +22,7 @@ mod mounts;
 mod names;
 mod orphans;
 mod ownership;
+mod probe;
 mod receipt;
 mod running;
 mod scenarios;
@@ -49,6 +51,8 @@ fn main() -> ExitCode {
         receipt::TESTS,
         streams::TESTS,
         isolation::TESTS,
+        probe::TESTS,
+        cis::TESTS,
         helpers::TESTS,
         limits::TESTS,
         mounts::TESTS,

@@ -57,6 +57,15 @@ pub(crate) struct Scripted {
     state: Arc<Mutex<State>>,
 }
 
+/// What of the kernel's every Docker hides, and what it makes read-only.
+const MASKED: [&str; 4] = [
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/timer_list",
+    "/sys/firmware",
+];
+const READ_ONLY: [&str; 4] = ["/proc/bus", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+
 /// What the task writes and how it ends.
 pub(crate) const OUTPUT: &[u8] = b"\x01\0\0\0\0\0\0\x04out\n\x02\0\0\0\0\0\0\x04err\n";
 pub(crate) const EXIT_CODE: i64 = 7;
@@ -299,13 +308,16 @@ fn inspect(state: &State) -> Vec<u8> {
         (false, true) => ("running", 0),
         (false, false) => ("created", 0),
     };
+    let mut host_config = sent["HostConfig"].clone();
+    host_config["MaskedPaths"] = serde_json::json!(MASKED);
+    host_config["ReadonlyPaths"] = serde_json::json!(READ_ONLY);
     let body = serde_json::json!({
         "Id": ID,
         "Name": "/acode-s-t",
         "Image": sent["Image"],
         "State": { "Status": status, "ExitCode": code, "OOMKilled": false },
         "Config": { "User": sent["User"], "Labels": sent["Labels"] },
-        "HostConfig": sent["HostConfig"],
+        "HostConfig": host_config,
     });
     response("200 OK", &body.to_string())
 }
