@@ -4,7 +4,9 @@
 //! Where none answers, every test is ignored.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod audit;
 mod behind;
+mod bounds;
 mod commands;
 mod ending;
 mod exec;
@@ -49,6 +51,8 @@ fn main() -> ExitCode {
         isolation::TESTS,
         helpers::TESTS,
         limits::TESTS,
+        bounds::TESTS,
+        audit::TESTS,
         ending::TESTS,
         faults::TESTS,
         names::TESTS,
