@@ -125,9 +125,10 @@ fn the_guard_has_nothing_of_our_environment(ctx: &Ctx) {
     running.stdout.until(b"ready\n");
     let guard = running.guard().expect("a guard");
     let environment = fs::read(format!("/proc/{guard}/environ")).unwrap();
-    assert_eq!(environment.escape_ascii().to_string(), "");
+    // What there is may be secret, so only how much of it is said.
+    assert_eq!(environment.len(), 0);
     let words = fs::read_to_string(format!("/proc/{guard}/cmdline")).unwrap();
-    assert!(!words.contains("secret"), "{words}");
+    assert!(!words.contains("secret"));
     running.finish().expect(0);
 }
 
