@@ -4,8 +4,8 @@ use std::fs;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use acode_rt::task::Audit;
-use acode_rt::{Canceller, Program, Runner, TaskIo};
+use acode_rt::task::{Audit, Rules};
+use acode_rt::{Canceller, Code, Program, Runner, TaskIo};
 use serde_json::{Value, json};
 
 use crate::running::{Run, Running};
@@ -16,6 +16,7 @@ tests![
     no_secret_is_in_the_audit_log,
     why_a_task_was_stopped_is_in_the_audit_log,
     what_is_refused_is_in_the_audit_log,
+    what_the_operator_refuses_is_in_the_audit_log,
     an_audit_log_that_cannot_be_opened_stops_the_task_before_it_begins,
     a_task_that_cannot_be_audited_does_not_start,
     an_audit_log_that_ends_early_is_a_warning,
@@ -151,6 +152,32 @@ fn what_is_refused_is_in_the_audit_log(ctx: &Ctx) {
     assert_eq!(lines[0]["task"], "t");
     assert_eq!(lines[0]["detail"]["code"], "ACODE-CTN-012");
     assert_eq!(lines[1]["detail"]["code"], "ACODE-CTN-011");
+}
+
+fn what_the_operator_refuses_is_in_the_audit_log(ctx: &Ctx) {
+    let file = ctx.file("audit");
+    ctx.with_engine(async |engine| {
+        let mut rules = Rules::default();
+        rules.deny_keep = true;
+        let runner = Runner::new(engine)
+            .with_rules(rules)
+            .with_audit(Audit::append(&file).unwrap());
+        let canceller = Canceller::new();
+        let mut spec = ctx.spec("kept", "true");
+        spec.keep = true;
+        let refused = runner.run(spec, TaskIo::default(), &canceller).await;
+        assert_eq!(refused.unwrap_err().code(), Code::PolicyRefused);
+        let admitted = ctx.spec("not-kept", "true");
+        let receipt = runner.run(admitted, TaskIo::default(), &canceller).await;
+        assert_eq!(receipt.unwrap().status, 0);
+    });
+    let lines = lines(&file);
+    assert_eq!(events(&lines)[..2], ["refused", "admitted"]);
+    assert_eq!(
+        (&lines[0]["task"], &lines[0]["detail"]["code"]),
+        (&json!("kept"), &json!("ACODE-CTN-012"))
+    );
+    assert_eq!(lines[1]["detail"]["rules"], "operator");
 }
 
 fn an_audit_log_that_cannot_be_opened_stops_the_task_before_it_begins(ctx: &Ctx) {
