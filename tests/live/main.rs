@@ -4,7 +4,9 @@
 //! Where none answers, every test is ignored.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod audit;
 mod behind;
+mod bounds;
 mod cis;
 mod commands;
 mod ending;
@@ -57,6 +59,8 @@ fn main() -> ExitCode {
         limits::TESTS,
         mounts::TESTS,
         secrets::TESTS,
+        bounds::TESTS,
+        audit::TESTS,
         ending::TESTS,
         faults::TESTS,
         names::TESTS,
