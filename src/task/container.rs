@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use super::applied::{Ignored, compare};
 use super::cleanup::remove_confirmed;
-use super::fallback::adapt;
+use super::fallback::{adapt, without_our_filter};
 use super::plan::Plan;
 use super::protections::Confined;
 use super::runner::Runner;
 use super::seccomp::Filter;
 use super::spec::TaskSpec;
 use crate::engine::{
-    AttachOptions, Attached, ContainerId, Engine, LogStream, LogsOptions, Waiting,
+    AttachOptions, Attached, ContainerId, Engine, EngineKind, LogStream, LogsOptions, Waiting,
 };
 use crate::error::{Code, Error, Kind, Result};
 use crate::guard::{Guard, Hold};
@@ -153,6 +153,14 @@ impl TaskContainer {
                     }
                     Ok(Holder::Orphan(_) | Holder::Other) => {
                         return Err(error.with_code(Code::NameTaken));
+                    }
+                    // Podman has its 500 for a filter that it cannot read, too.
+                    Ok(Holder::Nobody)
+                        if error.status() == Some(500)
+                            && engine.kind() == EngineKind::Podman
+                            && Box::pin(without_our_filter(engine, &mut plan)).await =>
+                    {
+                        continue;
                     }
                     Ok(Holder::Nobody) => {}
                     Err(failed) => return Err(error.and_cleanup(failed)),

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use super::limits::Resolved;
-use super::seccomp;
 use super::spec::{TaskSpec, WORKSPACE, bare_capability, clean_tmpfs_path};
 use crate::engine::EngineKind;
 use crate::error::{Code, Error, Result};
@@ -19,8 +18,8 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) fast_network: Option<&'a str>,
     /// Our own process 1, where it can be placed.
     pub(crate) init: Option<&'a str>,
-    /// The engine takes our filter of system calls.
-    pub(crate) our_filter: bool,
+    /// Our filter of system calls, as an option, where the engine takes it.
+    pub(crate) our_filter: Option<&'a str>,
 }
 
 /// Where our own process 1 is inside.
@@ -106,9 +105,9 @@ pub(crate) fn create_body(
     })
 }
 
-fn security_options(our_filter: bool) -> Vec<String> {
+fn security_options(our_filter: Option<&str>) -> Vec<String> {
     std::iter::once("no-new-privileges")
-        .chain(our_filter.then_some(seccomp::OPTION))
+        .chain(our_filter)
         .map(str::to_owned)
         .collect()
 }
@@ -273,6 +272,7 @@ fn tmpfs(
 
 #[cfg(test)]
 mod tests {
+    use super::super::seccomp;
     use super::super::spec::Tmpfs;
     use super::*;
     use crate::protocol::image_ref::ImageRef;
@@ -287,7 +287,7 @@ mod tests {
         kind: EngineKind::Docker,
         fast_network: Some("/run/acode-rt/hosts"),
         init: None,
-        our_filter: true,
+        our_filter: Some(seccomp::OPTION),
     };
 
     fn spec() -> TaskSpec {
