@@ -75,7 +75,7 @@ async fn engine_findings(engine: &Engine) -> std::result::Result<Vec<Finding>, E
         good("api", engine.api_version().to_string()),
         good("kernel", shown(&version.kernel_version).to_owned()),
     ];
-    let protections = host_protections(engine.kind(), &info);
+    let protections = host_protections(engine.kind(), &info, engine.takes_our_filter());
     findings.extend(protections.into_iter().map(|protection| Finding {
         what: protection.name,
         good: protection.state == Strength::Held,

@@ -224,10 +224,14 @@ impl Engine {
         Ok(())
     }
 
-    /// Whether this engine may be sent our filter of system calls, and why not.
-    pub(crate) fn takes_our_filter(&self) -> std::result::Result<(), &'static str> {
+    /// Whether this engine may be given our filter of system calls, and why not. Podman reads it from a file, for which it has to run in our
+    /// own root directory.
+    ///
+    /// # Errors
+    /// The reason.
+    pub fn takes_our_filter(&self) -> std::result::Result<(), &'static str> {
         if self.kind() == EngineKind::Podman {
-            return Err("Podman takes the path of a file on its own host only");
+            self.takes_our_files()?;
         }
         if self.shared.our_filter.load(Ordering::Relaxed) {
             Ok(())

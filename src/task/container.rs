@@ -11,7 +11,7 @@ use super::applied::{Ignored, compare};
 use super::audit::Trail;
 use super::cleanup::remove_confirmed;
 use super::disk;
-use super::fallback::adapt;
+use super::fallback::{adapt, without_our_filter};
 use super::mounts::refuse_shared;
 use super::plan::Plan;
 use super::protections::Confined;
@@ -19,7 +19,7 @@ use super::runner::Runner;
 use super::seccomp::Filter;
 use super::spec::TaskSpec;
 use crate::engine::{
-    AttachOptions, Attached, ContainerId, Engine, LogStream, LogsOptions, Waiting,
+    AttachOptions, Attached, ContainerId, Engine, EngineKind, LogStream, LogsOptions, Waiting,
 };
 use crate::error::{Code, Error, Kind, Result};
 use crate::guard::{Guard, Hold};
@@ -159,6 +159,14 @@ impl TaskContainer {
                     }
                     Ok(Holder::Orphan(_) | Holder::Other) => {
                         return Err(error.with_code(Code::NameTaken));
+                    }
+                    // Podman has its 500 for a filter that it cannot read, too.
+                    Ok(Holder::Nobody)
+                        if error.status() == Some(500)
+                            && engine.kind() == EngineKind::Podman
+                            && Box::pin(without_our_filter(engine, &mut plan)).await =>
+                    {
+                        continue;
                     }
                     Ok(Holder::Nobody) => {}
                     Err(failed) => return Err(error.and_cleanup(failed)),

@@ -50,7 +50,7 @@ pub(super) fn remember(engine: &Engine, plan: &Plan) {
 }
 
 /// The engine's filter instead of ours. Where it has none, that is for the comparison of asked and applied to refuse.
-async fn without_our_filter(engine: &Engine, plan: &mut Plan) -> bool {
+pub(super) async fn without_our_filter(engine: &Engine, plan: &mut Plan) -> bool {
     if plan.filter != Filter::Ours {
         return false;
     }

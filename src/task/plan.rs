@@ -1,5 +1,6 @@
 //! Everything about a task that is fixed before its container exists: name, labels, request.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use super::mounts::{self, CheckedMount, Looked, Share};
 use super::policy::{Surroundings, create_body, process};
 use super::receipt::ImageReceipt;
 use super::runner::Runner;
-use super::seccomp::Filter;
+use super::seccomp::{self, Filter};
 use super::secret;
 use super::spec::TaskSpec;
 use super::state::Told;
@@ -50,6 +51,8 @@ pub struct Plan {
     pub(super) shares: Vec<Share>,
     /// Which filter of system calls it has.
     pub(super) filter: Filter,
+    /// How ours is asked for.
+    filter_option: Cow<'static, str>,
     /// Ours was refused, or something that was sent with it.
     pub(super) dropped_our_filter: bool,
     labels: TaskLabels,
@@ -98,12 +101,10 @@ impl Plan {
         if !looked.mounts.is_empty() {
             fit_user_namespace(engine, &mut spec, &looked).await?;
         }
-        let filter = if spec.engine_seccomp {
-            Filter::Engines("the engine's was asked for")
-        } else {
-            engine
-                .takes_our_filter()
-                .map_or_else(Filter::Engines, |()| Filter::Ours)
+        let (filter, filter_option) = match seccomp::option(engine) {
+            _ if spec.engine_seccomp => (Filter::Engines("the engine's was asked for"), "".into()),
+            Ok(option) => (Filter::Ours, option),
+            Err(why) => (Filter::Engines(why), "".into()),
         };
         let (mut limits, mut warnings) = spec.limits.resolve(HostCapacity::of_this_machine())?;
         runner.rules.limit(&spec, &mut limits)?;
@@ -151,6 +152,7 @@ impl Plan {
             init: init.map(str::to_owned),
             dropped_our_init: false,
             filter,
+            filter_option,
             dropped_our_filter: false,
             labels,
             image_config: inspect.config,
@@ -285,7 +287,7 @@ impl Plan {
             fast_network: hosts.as_deref(),
             init: self.init.as_deref().ok(),
             mounts: &self.mounts,
-            our_filter: self.filter == Filter::Ours,
+            our_filter: (self.filter == Filter::Ours).then_some(&*self.filter_option),
         };
         let mut labels = self.spec.labels.clone();
         labels.extend(mounts::label(&self.shares).map(|paths| (WRITABLE.to_owned(), paths)));

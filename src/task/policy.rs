@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use super::files::FILES_DIR;
 use super::limits::Resolved;
 use super::mounts::{CheckedMount, is_within};
-use super::seccomp;
 use super::secret;
 use super::spec::{TaskSpec, WORKSPACE, bare_capability, clean_inside_path};
 use crate::engine::EngineKind;
@@ -27,8 +26,8 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) init: Option<&'a str>,
     /// The caller's mounts.
     pub(crate) mounts: &'a [CheckedMount],
-    /// The engine takes our filter of system calls.
-    pub(crate) our_filter: bool,
+    /// Our filter of system calls, as an option, where the engine takes it.
+    pub(crate) our_filter: Option<&'a str>,
 }
 
 /// Where our own process 1 is inside.
@@ -132,9 +131,9 @@ pub(crate) fn create_body(
     })
 }
 
-fn security_options(our_filter: bool) -> Vec<String> {
+fn security_options(our_filter: Option<&str>) -> Vec<String> {
     std::iter::once("no-new-privileges")
-        .chain(our_filter.then_some(seccomp::OPTION))
+        .chain(our_filter)
         .map(str::to_owned)
         .collect()
 }
@@ -366,6 +365,7 @@ fn tmpfs(
 
 #[cfg(test)]
 mod tests {
+    use super::super::seccomp;
     use super::super::spec::Tmpfs;
     use super::*;
     use crate::protocol::image_ref::ImageRef;
@@ -383,7 +383,7 @@ mod tests {
         fast_network: Some("/run/acode-rt/hosts"),
         init: None,
         mounts: &[],
-        our_filter: true,
+        our_filter: Some(seccomp::OPTION),
     };
 
     fn spec() -> TaskSpec {

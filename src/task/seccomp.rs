@@ -1,7 +1,25 @@
 //! The filter of system calls that tasks get where the engine takes one: data, see `seccomp/README.md`.
 
-/// The option of the create request.
+use std::borrow::Cow;
+
+use super::hosts_file;
+use crate::engine::{Engine, EngineKind};
+
+const PROFILE: &str = include_str!("seccomp/profile.json");
+
+/// The option of Docker's create request.
 pub(super) const OPTION: &str = concat!("seccomp=", include_str!("seccomp/profile.json"));
+
+/// The option of the create request, or why there is none. Podman reads a file, which has to be of its own root directory.
+pub(super) fn option(engine: &Engine) -> Result<Cow<'static, str>, &'static str> {
+    engine.takes_our_filter()?;
+    match engine.kind() {
+        EngineKind::Docker => Ok(Cow::Borrowed(OPTION)),
+        EngineKind::Podman => hosts_file::ensure_file("seccomp.json", PROFILE)
+            .map(|path| Cow::Owned(format!("seccomp={path}")))
+            .ok_or("there is no place for our file of it"),
+    }
+}
 
 /// Which filter a task has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +59,8 @@ mod tests {
     use super::*;
 
     fn profile() -> Value {
-        serde_json::from_str(OPTION.strip_prefix("seccomp=").unwrap()).unwrap()
+        assert_eq!(OPTION.strip_prefix("seccomp="), Some(PROFILE));
+        serde_json::from_str(PROFILE).unwrap()
     }
 
     fn rules(call: &str) -> Vec<Value> {

@@ -254,15 +254,12 @@ fn cis_5_22_system_calls_are_filtered(ctx: &Ctx) {
         !options.iter().any(|o| o.contains("unconfined")),
         "{options:?}"
     );
-    let ours = options.iter().any(|option| option.starts_with("seccomp={"));
-    assert_eq!(ours, !ctx.target.is_podman());
+    let ours = options.iter().any(|option| option.starts_with("seccomp="));
+    // Podman may not see our files.
+    assert!(ours || ctx.target.is_podman());
     let (run, receipt) = ctx.sh_receipt(&[], "true");
     run.expect(0);
-    let whose = if ctx.target.is_podman() {
-        "engine"
-    } else {
-        "acode-rt"
-    };
+    let whose = if ours { "acode-rt" } else { "engine" };
     assert_eq!(receipt["protections"]["seccomp"], whose);
     let (run, receipt) =
         ctx.sh_receipt(&["--seccomp", "engine"], "grep Seccomp: /proc/self/status");

@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::process::{Command, Stdio};
 
+use serde_json::Value;
+
 use crate::running::Running;
 use crate::support::{Ctx, tests};
 
@@ -19,19 +21,26 @@ const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/live/probe/prob
 const DOCKER: &str = include_str!("probe/docker.txt");
 const ENGINE_INIT: &str = include_str!("probe/engine-init.txt");
 const PODMAN: &str = include_str!("probe/podman.txt");
+const PODMAN_FILTER: &str = include_str!("probe/podman-filter.txt");
 const ROOT: &str = include_str!("probe/root.txt");
 const AS_ROOT: [&str; 4] = ["-u", "0", "--allow-root", "--writable-root"];
 
 fn nfr_020a_27_what_a_probe_can_do_is_what_is_pinned(ctx: &Ctx) {
+    let Some((results, receipt)) = probe(ctx, &[]) else {
+        return;
+    };
     let mut pins = Pins::default().with(DOCKER);
     if ctx.target.is_podman() {
         pins = pins.with(PODMAN);
-    } else if ctx.target.plain {
+    }
+    if receipt["helpers"]["init"] == "engine" {
         pins = pins.with(ENGINE_INIT);
     }
-    if let Some(results) = probe(ctx, &[]) {
-        pins.hold(&results);
+    if receipt["protections"]["seccomp"] == "engine" {
+        assert!(ctx.target.is_podman(), "{receipt}");
+        pins = pins.with(PODMAN_FILTER);
     }
+    pins.hold(&results);
 }
 
 fn nfr_020a_27_a_probe_that_is_root_can_do_no_more_than_is_pinned(ctx: &Ctx) {
@@ -39,7 +48,7 @@ fn nfr_020a_27_a_probe_that_is_root_can_do_no_more_than_is_pinned(ctx: &Ctx) {
         ctx.ignored.set(Some("it is pinned for our own process 1"));
         return;
     }
-    if let Some(results) = probe(ctx, &AS_ROOT) {
+    if let Some((results, _)) = probe(ctx, &AS_ROOT) {
         Pins::default().with(DOCKER).with(ROOT).hold(&results);
     }
 }
@@ -50,10 +59,12 @@ fn nfr_020a_27_our_filter_refuses_what_the_engines_lets_pass(ctx: &Ctx) {
         ctx.ignored.set(Some("Podman's own filter is all there is"));
         return;
     }
-    let (Some(ours), Some(engines)) = (probe(ctx, &[]), probe(ctx, &["--seccomp", "engine"]))
+    let (Some((ours, _)), Some((engines, receipt))) =
+        (probe(ctx, &[]), probe(ctx, &["--seccomp", "engine"]))
     else {
         return;
     };
+    assert_eq!(receipt["protections"]["seccomp"], "engine");
     for (name, refused) in [
         ("socket:vsock:upper-half", "EPERM"),
         ("socket:vsock:negative", "EPERM"),
@@ -79,12 +90,13 @@ fn nfr_020a_27_our_filter_refuses_what_the_engines_lets_pass(ctx: &Ctx) {
     }
 }
 
-/// What the probe says of each attempt; `None` where it cannot be built.
-fn probe(ctx: &Ctx, options: &[&str]) -> Option<BTreeMap<String, String>> {
+/// What the probe says of each attempt, and the receipt; `None` where it cannot be built.
+fn probe(ctx: &Ctx, options: &[&str]) -> Option<(BTreeMap<String, String>, Value)> {
     let program = build(ctx)?;
     let script = "cat > probe && chmod +x probe && exec ./probe";
-    let options = [&["-i", "--timeout", "100s"], options].concat();
-    let mut task = ctx.exec_program(&options, &["sh", "-c", script]);
+    let receipt = ctx.file("receipt.json");
+    let common = ["-i", "--timeout", "100s", "--receipt", &receipt];
+    let mut task = ctx.exec_program(&[&common, options].concat(), &["sh", "-c", script]);
     let mut running = Running::start(task.stdin(Stdio::piped()));
     let fed = running.feed(program);
     let run = running.wait().expect(0);
@@ -99,7 +111,8 @@ fn probe(ctx: &Ctx, options: &[&str]) -> Option<BTreeMap<String, String>> {
         run.out().lines().count(),
         "a name stands twice"
     );
-    Some(results)
+    let receipt = serde_json::from_str(&fs::read_to_string(receipt).unwrap()).unwrap();
+    Some((results, receipt))
 }
 
 /// The probe, linked statically: nothing of it is in the image.

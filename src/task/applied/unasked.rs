@@ -1,6 +1,5 @@
 //! What was not asked for and must not be there: a way to the host, a weaker profile, a namespace of somebody else's.
 
-use super::super::seccomp::OPTION;
 use super::{Found, Ignored};
 use crate::engine::EngineKind;
 use crate::model::HostConfig;
@@ -100,16 +99,17 @@ pub(super) fn compare(found: &mut Found, ask: &HostConfig, got: &HostConfig, kin
 
 /// A profile is long, so it is said whose it is.
 fn seccomp(found: &mut Found, ask: &HostConfig, got: &HostConfig) {
-    fn whose(host: &HostConfig) -> &'static str {
+    fn option(host: &HostConfig) -> Option<&str> {
         let mut options = host.security_opt.iter().map(String::as_str);
-        match options.find(|option| option.starts_with("seccomp")) {
-            None => "the engine's",
-            Some(OPTION) => "acode-rt's",
-            Some("seccomp=unconfined" | "seccomp:unconfined") => "none",
-            Some(_) => "another",
-        }
+        options.find(|option| option.starts_with("seccomp"))
     }
-    found.unless_same("seccomp", &whose(ask), &whose(got));
+    let whose = |this: Option<&str>| match this {
+        None => "the engine's",
+        Some("seccomp=unconfined" | "seccomp:unconfined") => "none",
+        Some(text) if option(ask) == Some(text) => "acode-rt's",
+        Some(_) => "another",
+    };
+    found.unless_same("seccomp", &whose(option(ask)), &whose(option(got)));
 }
 
 fn pairs<'a>(pairs: impl Iterator<Item = (&'a str, &'a String)>) -> String {
@@ -127,6 +127,7 @@ fn counts(counts: &[(&str, usize)]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::seccomp::OPTION;
     use super::*;
     use crate::model::{Opaque, RestartPolicy};
 

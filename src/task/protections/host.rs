@@ -4,11 +4,21 @@ use crate::error::shown;
 use crate::model::Info;
 use crate::protocol::security::{Host, Seccomp};
 
-/// What protects every task on an engine that says `info` of itself.
-pub fn host_protections(kind: EngineKind, info: &Info) -> Vec<Protection> {
+/// What protects every task on an engine that says `info` of itself, and that takes our filter of system calls or does not.
+pub fn host_protections(
+    kind: EngineKind,
+    info: &Info,
+    our_filter: Result<(), &'static str>,
+) -> Vec<Protection> {
     let host = Host::of(&info.security_options);
-    vec![
-        seccomp(kind, &host),
+    let mut found = vec![seccomp(kind, &host, our_filter)];
+    found.extend(beside_the_filter(kind, info));
+    found
+}
+
+pub(super) fn beside_the_filter(kind: EngineKind, info: &Info) -> [Protection; 4] {
+    let host = Host::of(&info.security_options);
+    [
         security_module(&host),
         user_ids(&host),
         cgroup(kind, &info.cgroup_version),
@@ -16,23 +26,19 @@ pub fn host_protections(kind: EngineKind, info: &Info) -> Vec<Protection> {
     ]
 }
 
-fn seccomp(kind: EngineKind, host: &Host<'_>) -> Protection {
+fn seccomp(kind: EngineKind, host: &Host<'_>, our_filter: Result<(), &'static str>) -> Protection {
     let name = "seccomp";
-    match (kind, host.seccomp) {
+    match (our_filter, host.seccomp) {
         (_, Seccomp::None) => lacking(
             name,
             Strength::Missing,
             "the engine does not say that it filters system calls",
             "an engine and a kernel with seccomp",
         ),
-        (EngineKind::Docker, Seccomp::Builtin) => {
-            held(name, "tasks get acode-rt's filter of system calls")
-        }
-        (EngineKind::Docker, Seccomp::Custom(own)) => ours_for(own),
-        (EngineKind::Podman, Seccomp::Builtin) => {
-            engines("Podman takes no profile with a request", kind)
-        }
-        (EngineKind::Podman, Seccomp::Custom(own)) => operators(own),
+        (Ok(()), Seccomp::Builtin) => held(name, "tasks get acode-rt's filter of system calls"),
+        (Ok(()), Seccomp::Custom(own)) => ours_for(own),
+        (Err(why), Seccomp::Builtin) => engines(why, kind),
+        (Err(_), Seccomp::Custom(own)) => operators(own),
     }
 }
 
@@ -128,6 +134,7 @@ fn swap(limited: bool) -> Protection {
 
 #[cfg(test)]
 mod tests {
+    use super::EngineKind::{Docker, Podman};
     use super::*;
 
     fn state(kind: EngineKind, options: &[&str], name: &str) -> Strength {
@@ -136,7 +143,11 @@ mod tests {
             cgroup_version: "1".into(),
             ..Info::default()
         };
-        let found = host_protections(kind, &info);
+        let ours = match kind {
+            Docker => Ok(()),
+            Podman => Err("x"),
+        };
+        let found = host_protections(kind, &info, ours);
         for protection in &found {
             let has_way = protection.how.is_some();
             assert_eq!(
@@ -150,7 +161,6 @@ mod tests {
 
     #[test]
     fn what_a_host_lacks_is_said() {
-        use EngineKind::{Docker, Podman};
         let builtin = "name=seccomp,profile=builtin";
         for (kind, options, name, expected) in [
             (Docker, &[builtin][..], "seccomp", Strength::Held),

@@ -1,4 +1,4 @@
-use super::host::{engines, host_protections, operators, ours_for};
+use super::host::{beside_the_filter, engines, operators, ours_for};
 use super::{Protection, Strength, held, lacking};
 use crate::engine::EngineKind;
 use crate::error::shown;
@@ -23,8 +23,7 @@ impl Plan {
         ]);
         found.extend(self.bounds());
         found.extend([self.process_1(), self.removal(), self.applied()]);
-        let of_the_host = host_protections(kind, info);
-        found.extend(of_the_host.into_iter().filter(|p| p.name != "seccomp"));
+        found.extend(beside_the_filter(kind, info));
         found
     }
 
