@@ -11,6 +11,7 @@ mod exec;
 #[path = "../support/fault_proxy.rs"]
 mod fault_proxy;
 mod faults;
+mod files;
 mod foreign;
 mod helpers;
 mod isolation;
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
         limits::TESTS,
         ending::TESTS,
         faults::TESTS,
+        files::TESTS,
         names::TESTS,
         commands::TESTS,
         foreign::TESTS,
