@@ -14,6 +14,7 @@ mod exec;
 #[path = "../support/fault_proxy.rs"]
 mod fault_proxy;
 mod faults;
+mod files;
 mod foreign;
 mod helpers;
 mod isolation;
@@ -63,6 +64,7 @@ fn main() -> ExitCode {
         audit::TESTS,
         ending::TESTS,
         faults::TESTS,
+        files::TESTS,
         names::TESTS,
         commands::TESTS,
         foreign::TESTS,

@@ -230,6 +230,7 @@ fn read_request(reader: &mut BufReader<UnixStream>) -> Option<(String, String)> 
         .ok()
         .filter(|count| *count > 0)?;
     let mut length = 0;
+    let mut chunked = false;
     loop {
         let mut line = String::new();
         reader
@@ -239,9 +240,23 @@ fn read_request(reader: &mut BufReader<UnixStream>) -> Option<(String, String)> 
         if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
             length = value.trim().parse().unwrap();
         }
+        chunked |= line.to_ascii_lowercase().starts_with("transfer-encoding:");
         if line == "\r\n" {
             break;
         }
+    }
+    if chunked {
+        // What is uploaded is looked at by nobody here.
+        let mut size = String::new();
+        while reader.read_line(&mut size).ok()? > 0 {
+            let count = usize::from_str_radix(size.trim(), 16).unwrap();
+            reader.read_exact(&mut vec![0; count + 2]).ok()?;
+            if count == 0 {
+                return Some((first.trim().to_owned(), String::new()));
+            }
+            size.clear();
+        }
+        return None;
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
@@ -288,6 +303,13 @@ fn act(state: &Mutex<State>, line: &str, body: &str) -> Vec<u8> {
     if line.contains("/kill") {
         state.killed = true;
         return response("204 No Content", "");
+    }
+    if line.contains("/archive") {
+        return if line.starts_with("PUT") {
+            response("200 OK", "")
+        } else {
+            missing()
+        };
     }
     if line.contains("/logs") {
         let head = format!(

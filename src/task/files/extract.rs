@@ -21,7 +21,7 @@ const MAX_HEADERS: u32 = 1_000_000;
 /// What a stream may hold in all. More could not be read in time.
 const MAX_STREAM: u64 = 64 << 30;
 /// All names in the receipt together.
-const MAX_NAMES: usize = 8 << 20;
+const MAX_NAMES: usize = 32 << 20;
 /// What was passed over is counted, and named so often.
 const MAX_NAMED: usize = 100;
 const MAX_PATH: usize = 4095;
@@ -204,7 +204,7 @@ pub(super) fn extract(
             .chain(below.iter().map(|part| (*part).to_owned()))
             .collect();
         let path = destination.path_of(&to).display().to_string();
-        collected.admit(&entry, 2 * (path.len() + entry.name.len()), collected.bytes)?;
+        collected.admit(&entry, path.len() + entry.name.len(), collected.bytes)?;
         let written = if entry.kind == EntryKind::Directory {
             destination.directory(&to, entry.mode).map(|()| None)
         } else if seen.insert(fingerprint(&to)) {

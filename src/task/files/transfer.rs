@@ -152,7 +152,13 @@ impl TaskContainer {
         });
         let sent = tokio::select! {
             sent = async {
-                while let Some(bytes) = archive.next().await.map_err(|error| error.message())? {
+                let patience = self.engine().timeouts().act;
+                loop {
+                    let next = timeout(patience, archive.next()).await;
+                    let next = next.map_err(|_| format!("the engine sent nothing for {patience:?}"))?;
+                    let Some(bytes) = next.map_err(|error| error.message())? else {
+                        break;
+                    };
                     if sender.send(bytes).await.is_err() {
                         // It has seen the archive's end, or as much as it is going to read.
                         break;
