@@ -21,7 +21,7 @@ const SWEEP_PATIENCE: Duration = Duration::from_secs(2);
 
 impl Exec {
     pub(crate) async fn run(self, global: &Global) -> Result<i32> {
-        let spec = self.spec()?;
+        let spec = self.spec(&global.settings)?;
         if self.dry_run {
             let plan = global.runner().await?.plan(spec).await?;
             for warning in plan.warnings() {

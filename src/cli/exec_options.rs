@@ -12,6 +12,7 @@ use acode_rt::task::{TaskSpec, Tmpfs, User, generated_id, parse_throttle, parse_
 use acode_rt::{ImageRef, Prefix};
 use clap::Args;
 
+use super::config::{Settings, parse_language};
 use super::terminal;
 
 /// Run one task in a fresh container that is removed when it ends
@@ -31,8 +32,14 @@ Examples:
   acode-rt exec --image busybox --dry-run --json -- true")]
 pub(crate) struct Exec {
     /// The image; it must be on the engine
-    #[arg(long, value_parser = ImageRef::parse)]
-    pub(super) image: ImageRef,
+    #[arg(long, env = "ACODE_IMAGE", value_parser = ImageRef::parse)]
+    pub(super) image: Option<ImageRef>,
+    /// Take the image of this language, or of all of these; docker.images in a configuration file names them
+    #[arg(long, env = "ACODE_LANGUAGE", value_delimiter = ',', value_name = "LANGUAGE", value_parser = parse_language)]
+    pub(super) language: Vec<String>,
+    /// The repository whose .agent/config.yml is read [default: the workspace, else around the working directory]
+    #[arg(long, value_name = "DIR")]
+    pub(super) repo: Option<PathBuf>,
     /// Session id [default: generated]
     #[arg(long, env = "ACODE_SESSION")]
     pub(super) session: Option<String>,
@@ -90,14 +97,15 @@ pub(crate) struct Exec {
     pub(super) init: Init,
 
     /// Memory, without swap [default: 4g]
-    #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Limits")]
+    #[arg(long, env = "ACODE_MEMORY", value_name = "SIZE", value_parser = parse_size, help_heading = "Limits")]
     pub(super) memory: Option<u64>,
     /// CPUs, such as 1.5 [default: 2.0]
-    #[arg(long, value_name = "NUMBER", value_parser = parse_cpus, help_heading = "Limits")]
+    #[arg(long, env = "ACODE_CPUS", value_name = "NUMBER", value_parser = parse_cpus, help_heading = "Limits")]
     pub(super) cpus: Option<u64>,
     /// Processes and threads
     #[arg(
         long,
+        env = "ACODE_PIDS",
         value_name = "NUMBER",
         default_value_t = 1000,
         help_heading = "Limits"
@@ -132,7 +140,7 @@ pub(crate) struct Exec {
     pub(super) accept_ignored: Vec<String>,
 
     /// Network: none, bridge, or a network's name
-    #[arg(long, default_value = "none", help_heading = "Isolation")]
+    #[arg(long, env = "ACODE_NETWORK", default_value = "none", help_heading = "Isolation")]
     pub(super) network: String,
     /// Make the root file system writable
     #[arg(long, help_heading = "Isolation")]
@@ -142,7 +150,7 @@ pub(crate) struct Exec {
     pub(super) cap_add: Vec<String>,
 
     /// Kill the task after this time; status 124
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = "Time")]
+    #[arg(long, env = "ACODE_TIMEOUT", value_name = "DURATION", value_parser = parse_duration, help_heading = "Time")]
     pub(super) timeout: Option<Duration>,
     /// Between TERM and KILL when the task is cancelled
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "10s", help_heading = "Time")]
@@ -213,12 +221,12 @@ pub(crate) enum When {
 
 impl Exec {
     /// The task, checked as far as that can be done without the engine.
-    pub(super) fn spec(&self) -> Result<TaskSpec> {
+    pub(super) fn spec(&self, settings: &Settings) -> Result<TaskSpec> {
         let id = |given: &Option<String>| given.clone().map_or_else(generated_id, Ok);
         let mut spec = TaskSpec::new(
             id(&self.session)?,
             id(&self.task)?,
-            self.image.clone(),
+            settings.image(self.image.as_ref(), &self.language)?,
             self.command.iter().cloned(),
         );
         spec.prefix = self.prefix.clone();
