@@ -140,7 +140,12 @@ pub(crate) struct Exec {
     pub(super) accept_ignored: Vec<String>,
 
     /// Network: none, bridge, or a network's name
-    #[arg(long, env = "ACODE_NETWORK", default_value = "none", help_heading = "Isolation")]
+    #[arg(
+        long,
+        env = "ACODE_NETWORK",
+        default_value = "none",
+        help_heading = "Isolation"
+    )]
     pub(super) network: String,
     /// Make the root file system writable
     #[arg(long, help_heading = "Isolation")]

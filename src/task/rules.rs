@@ -14,6 +14,7 @@ use crate::error::{Code, Error, Result, shown};
 use crate::protocol::units::{show_cpus, show_size};
 
 /// What may be asked for at all. The default admits everything that the program has; nothing that the program refuses can be admitted here.
+#[expect(clippy::struct_excessive_bools, reason = "each is a denial of its own")]
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Rules {

@@ -13,7 +13,7 @@ use super::schema::Given;
 use super::values::{at_place, meant};
 
 /// They say which files are read.
-const NOT_IN_FILES: [&str; 2] = ["config", "repo"];
+const NOT_IN_FILES: [&str; 3] = ["config", "repo", "workspace"];
 
 /// Whether a command runs tasks: those have `--repo`, and the defaults are theirs and those of global options. The same name may mean
 /// something else elsewhere: a default for the session would make `cleanup` remove it.
@@ -31,6 +31,13 @@ pub(super) fn with_defaults(
 ) -> Result<Command> {
     let known = longs(&root, true);
     for (option, setting) in options {
+        if NOT_IN_FILES.contains(&option.as_str()) {
+            let message = format!(
+                "{}: this is an option only: it says which files are read",
+                setting.key
+            );
+            return Err(at_place(Code::Configuration, &setting.place, &message));
+        }
         if !known.contains(option) {
             let known: Vec<&str> = known.iter().map(String::as_str).collect();
             let meant = meant(option, &known)
@@ -105,7 +112,9 @@ fn values(arg: &Arg, setting: &Setting) -> Result<Vec<&'static str>> {
     for value in &setting.values {
         values.push(match value {
             Given::Truth(on) if is_switch => on.to_string(),
-            Given::Truth(_) => return wrong("it takes no truth value; quote it if it is meant as a word"),
+            Given::Truth(_) => {
+                return wrong("it takes no truth value; quote it if it is meant as a word");
+            }
             Given::Text(_) if is_switch => return wrong("it has to be true or false"),
             Given::Text(text) => text.clone(),
         });

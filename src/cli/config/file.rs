@@ -38,7 +38,11 @@ pub(super) fn operator(path: Option<&Path>) -> Result<Option<Found>> {
         Err(Errno::NOENT | Errno::NOTDIR) if usual => return Ok(None),
         opened => opened.map_err(|error| unreadable(&path, error))?,
     };
-    let others_write = fstat(&file).map_err(|error| unreadable(&path, error))?.st_mode & 0o002 != 0;
+    let others_write = fstat(&file)
+        .map_err(|error| unreadable(&path, error))?
+        .st_mode
+        & 0o002
+        != 0;
     let bytes = read(file, &path)?;
     if others_write {
         let message = "everybody may write it, so that it is nobody's word; chmod o-w it";
@@ -75,8 +79,13 @@ pub(super) fn repository(root: &Path) -> Result<Option<Found>> {
         let message = format!("{DIRECTORY} has to be a directory, and is {}", a(kind));
         return Err(wrong(&path, &message));
     }
-    let agent = openat(&at_root, DIRECTORY, directory | OFlags::NOFOLLOW, Mode::empty())
-        .map_err(|error| unreadable(&path, error))?;
+    let agent = openat(
+        &at_root,
+        DIRECTORY,
+        directory | OFlags::NOFOLLOW,
+        Mode::empty(),
+    )
+    .map_err(|error| unreadable(&path, error))?;
     // Looked at before it is opened: to open some devices has an effect.
     let Some(kind) = kind_at(&agent, NAME, &path)? else {
         return Ok(None);

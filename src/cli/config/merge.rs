@@ -125,7 +125,10 @@ fn limits(host: HostCapacity, policy: &Policy) -> Result<[Limit; 4]> {
             built_in: built_in.pids.into(),
             here: here.pids.into(),
             most: most.pids.map(|most| (most.into(), "policy.max.pids")),
-            parse: |text| text.parse().map_err(|_| "it has to be a whole number".into()),
+            parse: |text| {
+                text.parse()
+                    .map_err(|_| "it has to be a whole number".into())
+            },
             show: |pids| pids.to_string(),
         },
         Limit {
@@ -267,7 +270,12 @@ impl Settings {
                 None => limit.built_in,
             };
             if at.value > holds {
-                return Err(may_only_lower(limit.key, &(limit.show)(holds), given, &at.place));
+                return Err(may_only_lower(
+                    limit.key,
+                    &(limit.show)(holds),
+                    given,
+                    &at.place,
+                ));
             }
             // Equal, or above what this host has in any case: nothing changes.
             let lowers = given.map_or(at.value < limit.here, |_| at.value < holds);

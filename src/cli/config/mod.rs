@@ -41,7 +41,11 @@ pub(super) fn load(
     }
     let operator_file = first.get_one::<PathBuf>("config").cloned();
     let runs_tasks = last.try_get_raw("repo").is_ok();
-    let repository = if runs_tasks { repository_of(last)? } else { None };
+    let repository = if runs_tasks {
+        repository_of(last)?
+    } else {
+        None
+    };
     let mut settings = combine(file::operator(operator_file.as_deref())?, repository)?;
     if settings.options.is_empty() {
         return Ok((None, settings));
@@ -69,7 +73,7 @@ fn repository_of(task: &ArgMatches) -> Result<Option<Found>> {
     let workspace = || {
         let given = raw(task, "workspace")?;
         let text = given.to_str();
-        let plain = text.and_then(|text| text.strip_suffix(":ro").or(text.strip_suffix(":rw")));
+        let plain = text.and_then(|text| text.strip_suffix(":ro"));
         Some(plain.map_or_else(|| PathBuf::from(&given), PathBuf::from))
     };
     let named = raw(task, "repo").map(PathBuf::from).or_else(workspace);
@@ -88,6 +92,14 @@ fn raw(matches: &ArgMatches, id: &str) -> Option<OsString> {
 
 /// What the operator's file and this repository's say.
 fn combine(operator: Option<Found>, repository: Option<Found>) -> Result<Settings> {
+    combine_on(HostCapacity::of_this_machine(), operator, repository)
+}
+
+fn combine_on(
+    host: HostCapacity,
+    operator: Option<Found>,
+    repository: Option<Found>,
+) -> Result<Settings> {
     let mut files = Vec::new();
     let mut read = |found: Option<Found>, author| -> Result<schema::File> {
         let Some(Found { name, bytes }) = found else {
@@ -103,7 +115,7 @@ fn combine(operator: Option<Found>, repository: Option<Found>) -> Result<Setting
     };
     let operator = read(operator, Author::Operator)?;
     let repository = read(repository, Author::Repository)?;
-    let mut settings = merge::merge(operator, repository, HostCapacity::of_this_machine())?;
+    let mut settings = merge::merge(operator, repository, host)?;
     settings.files = files;
     Ok(settings)
 }

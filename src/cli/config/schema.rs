@@ -80,9 +80,9 @@ fn docker(section: &Item<'_>, docker: &mut Docker) -> Result<()> {
         match item.key() {
             "enabled" if item.boolean()? => {}
             "enabled" => {
-                return Err(item.refused(
-                    "tasks run in containers or not at all; only true is right here",
-                ));
+                return Err(
+                    item.refused("tasks run in containers or not at all; only true is right here")
+                );
             }
             "images" => images(&item, docker)?,
             "resources" => resources(&item, docker)?,
@@ -100,7 +100,9 @@ fn docker(section: &Item<'_>, docker: &mut Docker) -> Result<()> {
 fn network(item: &Item<'_>) -> Result<String> {
     let name = item.text()?;
     if item.author == Author::Repository && name != "none" {
-        return Err(item.refused("a repository may only say none; --network or the operator's file may say more"));
+        return Err(item.refused(
+            "a repository may only say none; --network or the operator's file may say more",
+        ));
     }
     Ok(name.to_owned())
 }
@@ -262,7 +264,9 @@ fn cleanup(section: &Item<'_>, docker: &mut Docker) -> Result<()> {
 fn switch(item: &Item<'_>) -> Result<bool> {
     let on = item.boolean()?;
     if !on && item.author == Author::Repository {
-        return Err(item.refused("a repository cannot switch clean-up off; only true is right here"));
+        return Err(
+            item.refused("a repository cannot switch clean-up off; only true is right here")
+        );
     }
     Ok(on)
 }

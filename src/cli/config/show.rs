@@ -46,7 +46,13 @@ struct Check {
     /// The file
     file: Option<PathBuf>,
     /// Whose file it would be
-    #[arg(long = "as", value_enum, value_name = "WHOSE", default_value = "repository", requires = "file")]
+    #[arg(
+        long = "as",
+        value_enum,
+        value_name = "WHOSE",
+        default_value = "repository",
+        requires = "file"
+    )]
     author: Author,
     /// The repository whose .agent/config.yml is read [default: around the working directory]
     #[arg(long, value_name = "DIR", conflicts_with = "file")]
@@ -70,7 +76,9 @@ impl Check {
             (Some(file), Author::Operator) => combine(Some(file::named(&file)?), None)?,
             (Some(file), Author::Repository) => combine(usual()?, Some(file::named(&file)?))?,
             (None, _) => {
-                let root = self.repo.map_or_else(file::repository_root, |root| Ok(Some(root)))?;
+                let root = self
+                    .repo
+                    .map_or_else(file::repository_root, |root| Ok(Some(root)))?;
                 let repository = root.map_or(Ok(None), |root| file::repository(&root))?;
                 combine(usual()?, repository)?
             }
@@ -86,11 +94,11 @@ impl Check {
         if settings.files.is_empty() {
             return render::print("there is no configuration file\n");
         }
-        let lines = settings.files.iter();
-        let lines: String = lines
-            .map(|(author, file)| format!("{file}: fine ({})\n", word(*author)))
-            .collect();
-        render::print(&lines)
+        let mut text = String::new();
+        for (author, file) in &settings.files {
+            text.push_str(&[file, ": fine (", word(*author), ")\n"].concat());
+        }
+        render::print(&text)
     }
 }
 
@@ -141,7 +149,9 @@ impl Show {
         options
             .map(|arg| {
                 let image = (arg.get_id() == "image").then(|| self.image(settings, matches));
-                image.flatten().unwrap_or_else(|| row(arg, settings, matches))
+                image
+                    .flatten()
+                    .unwrap_or_else(|| row(arg, settings, matches))
             })
             .collect()
     }
@@ -178,12 +188,17 @@ fn row(arg: &Arg, settings: &Settings, matches: &ArgMatches) -> Row {
     let from = match (matches.value_source(id), settings.options.get(name)) {
         (Some(ValueSource::CommandLine), _) => From::Option,
         (Some(ValueSource::EnvVariable), _) => {
-            let variable = arg.get_env().map(|name| name.to_string_lossy().into_owned());
+            let variable = arg
+                .get_env()
+                .map(|name| name.to_string_lossy().into_owned());
             From::Environment(variable.unwrap_or_default())
         }
-        (Some(_), Some(Setting { key, author, place, .. })) => {
-            From::File(word(*author), key.clone(), place.clone())
-        }
+        (
+            Some(_),
+            Some(Setting {
+                key, author, place, ..
+            }),
+        ) => From::File(word(*author), key.clone(), place.clone()),
         _ => From::BuiltIn,
     };
     Row {
@@ -202,11 +217,14 @@ fn said_in_help(arg: &Arg) -> Value {
 }
 
 fn images(settings: &Settings) -> Vec<Row> {
-    let alone = settings.images.iter().map(|(language, (image, place))| Row {
-        name: language.clone(),
-        value: image.as_str().into(),
-        from: settings.place(format!("docker.images.{language}"), place.as_ref()),
-    });
+    let alone = settings
+        .images
+        .iter()
+        .map(|(language, (image, place))| Row {
+            name: language.clone(),
+            value: image.as_str().into(),
+            from: settings.place(format!("docker.images.{language}"), place.as_ref()),
+        });
     let combined = settings.combined.iter().map(|at| Row {
         name: at.value.languages.join(","),
         value: at.value.image.as_str().into(),
@@ -279,9 +297,9 @@ impl Row {
             From::BuiltIn => "built-in".into(),
             From::Option => "option".into(),
             From::Environment(name) => format!("environment {name}"),
-            From::File(_, key, place) => {
-                format!("{}", format_args!("{place} {key}")).escape_debug().to_string()
-            }
+            From::File(_, key, place) => format!("{}", format_args!("{place} {key}"))
+                .escape_debug()
+                .to_string(),
         };
         vec![self.name.clone(), value, from]
     }

@@ -172,7 +172,9 @@ impl<'a> Item<'a> {
                 .next()
                 .is_some_and(|b| b.is_ascii_digit() || matches!(b, b'x' | b'o' | b'b' | b'_'));
         if surprising {
-            return Err(self.wrong("a number is written in decimal digits and does not begin with 0"));
+            return Err(
+                self.wrong("a number is written in decimal digits and does not begin with 0")
+            );
         }
         Ok(())
     }
@@ -189,23 +191,28 @@ impl<'a> Item<'a> {
 
     /// Its key is none of these.
     pub(super) fn unknown(&self, known: &[&str]) -> Error {
-        let meant = meant(self.key, known)
-            .map_or_else(|| ".".into(), |name| format!("; is {name} meant?"));
+        let meant =
+            meant(self.key, known).map_or_else(|| ".".into(), |name| format!("; is {name} meant?"));
         let all = known.join(", ");
         self.wrong(&format!("this key is not known{meant} Known here: {all}"))
     }
 
     fn error(&self, code: Code, why: &str) -> Error {
         let separator = if self.path.is_empty() { "" } else { ": " };
-        at_place(code, &self.place(), &format!("{}{separator}{why}", self.path))
+        at_place(
+            code,
+            &self.place(),
+            &format!("{}{separator}{why}", self.path),
+        )
     }
 
     fn below(&self, key: &'a str, node: &'a Node) -> Item<'a> {
-        let shown = if !key.is_empty() && key.bytes().all(|b| b.is_ascii_graphic()) && key.len() < 60 {
-            key.to_owned()
-        } else {
-            quoted(key)
-        };
+        let shown =
+            if !key.is_empty() && key.bytes().all(|b| b.is_ascii_graphic()) && key.len() < 60 {
+                key.to_owned()
+            } else {
+                quoted(key)
+            };
         let dot = if self.path.is_empty() { "" } else { "." };
         Item {
             path: format!("{}{dot}{shown}", self.path),

@@ -80,10 +80,16 @@ impl<'a> Reader<'a> {
     fn node(&mut self, event: Event<'a>, line: usize, depth: usize) -> Result<Node, Wrong> {
         self.nodes += 1;
         if self.nodes > MAX_NODES {
-            return Err(wrong(line, format!("there are more than {MAX_NODES} values")));
+            return Err(wrong(
+                line,
+                format!("there are more than {MAX_NODES} values"),
+            ));
         }
         if depth > MAX_DEPTH {
-            return Err(wrong(line, format!("it is nested more than {MAX_DEPTH} deep")));
+            return Err(wrong(
+                line,
+                format!("it is nested more than {MAX_DEPTH} deep"),
+            ));
         }
         let (anchor, tag) = match &event {
             Event::Scalar(_, _, anchor, tag)
@@ -134,7 +140,10 @@ impl<'a> Reader<'a> {
                 _ => return Err(wrong(line, "a key has to be a word")),
             };
             if key == "<<" {
-                return Err(wrong(line, "merge keys (<<) are not read; write the values out"));
+                return Err(wrong(
+                    line,
+                    "merge keys (<<) are not read; write the values out",
+                ));
             }
             if entries.iter().any(|(known, _)| *known == key) {
                 let text = super::quoted(&key);
@@ -180,7 +189,7 @@ fn check_text(bytes: &[u8]) -> Result<&str, Wrong> {
     if bytes.len() > MAX_BYTES {
         return Err(wrong(1, format!("it has more than {MAX_BYTES} bytes")));
     }
-    let line_of = |at: usize| 1 + bytes[..at].iter().filter(|byte| **byte == b'\n').count();
+    let line_of = |at: usize| bytes[..at].split(|byte| *byte == b'\n').count();
     let text = std::str::from_utf8(bytes)
         .map_err(|error| wrong(line_of(error.valid_up_to()), "it is not UTF-8"))?;
     if text.starts_with('\u{feff}') {
@@ -203,10 +212,15 @@ fn check_text(bytes: &[u8]) -> Result<&str, Wrong> {
             ));
         }
     }
-    match text.lines().position(|line| line.starts_with('%')) {
-        Some(before) => Err(wrong(before + 1, "directives (%) are not read")),
-        None => Ok(text),
+    for (before, line) in text.lines().enumerate() {
+        if line.starts_with('%') {
+            return Err(wrong(before + 1, "directives (%) are not read"));
+        }
+        if line.trim_start_matches(' ').starts_with('\t') && !line.trim().is_empty() {
+            return Err(wrong(before + 1, "it is indented with a tab; use spaces"));
+        }
     }
+    Ok(text)
 }
 
 /// Line ends that editors do not show as such, and what changes the direction or hides.
@@ -233,9 +247,21 @@ mod tests {
         let map = Value::Mapping(vec![("e".into(), scalar(7, "f", true))]);
         let expected = Value::Mapping(vec![
             ("a".into(), scalar(2, "1", true)),
-            ("b".into(), Node { line: 3, value: list }),
-            ("c".into(), scalar(6, "~", true)),
-            ("d".into(), Node { line: 7, value: map }),
+            (
+                "b".into(),
+                Node {
+                    line: 3,
+                    value: list,
+                },
+            ),
+            ("c".into(), scalar(6, "", true)),
+            (
+                "d".into(),
+                Node {
+                    line: 7,
+                    value: map,
+                },
+            ),
         ]);
         let node = node.unwrap();
         assert_eq!(node.value, expected);
@@ -247,7 +273,16 @@ mod tests {
 
     #[test]
     fn nothing_but_comments_is_nothing() {
-        for text in ["", "\n\n", "# a\n", "---\n", "~\n", "null", "---\n...\n", "\r\n"] {
+        for text in [
+            "",
+            "\n\n",
+            "# a\n",
+            "---\n",
+            "~\n",
+            "null",
+            "---\n...\n",
+            "\r\n",
+        ] {
             assert_eq!(read(text.as_bytes()), Ok(None), "{text:?}");
         }
     }
@@ -284,9 +319,10 @@ mod tests {
             (b"%TAG ! tag:x,2000:\n---\na: 1\n", 1, "directives"),
             (b"a: [1\n", 2, "not YAML"),
             (b"a: b: c\n", 1, "not YAML"),
-            (b"\ta: 1\n", 1, "not YAML"),
+            (b"\ta: 1\n", 1, "tab"),
+            (b"a:\n  \tb: 1\n", 2, "tab"),
             (b"a: \"\\q\"\n", 1, "not YAML"),
-            (b"a: '\n", 2, "not YAML"),
+            (b"a: '\n", 1, "not YAML"),
             (b"a: 1\nb: \0\n", 2, "\\u{0} is not allowed"),
             (b"a: \x1b[31m\n", 1, "\\u{1b} is not allowed"),
             (b"a: \x7f\n", 1, "\\u{7f} is not allowed"),
@@ -315,16 +351,55 @@ mod tests {
     #[test]
     fn whatever_fills_the_file_is_read_at_once() {
         let pieces = [
-            "[", "{", "- ", "? ", "a: ", "a:\n", "'", "\"", "\"\\", "*a ", "&a ", "!a ", "- - ", "{a: ", "[a, ", "{?", "a\n", "\n",
-            " ", "\t", "#", "# \n", "|\n ", ">\n\n", "a: |\n  x\n", "-\n", "--- \n", "...\n", ",", "]", "}", ":", ": ", "? a\n", "a: b\n",
-            "[]: ", "a b c d e f ", "\"a\": ", "é", "\r\n", "-a", "a,",
+            "[",
+            "{",
+            "- ",
+            "? ",
+            "a: ",
+            "a:\n",
+            "'",
+            "\"",
+            "\"\\",
+            "*a ",
+            "&a ",
+            "!a ",
+            "- - ",
+            "{a: ",
+            "[a, ",
+            "{?",
+            "a\n",
+            "\n",
+            " ",
+            "\t",
+            "#",
+            "# \n",
+            "|\n ",
+            ">\n\n",
+            "a: |\n  x\n",
+            "-\n",
+            "--- \n",
+            "...\n",
+            ",",
+            "]",
+            "}",
+            ":",
+            ": ",
+            "? a\n",
+            "a: b\n",
+            "[]: ",
+            "a b c d e f ",
+            "\"a\": ",
+            "é",
+            "\r\n",
+            "-a",
+            "a,",
         ];
         for piece in pieces {
             let text = piece.repeat(MAX_BYTES / piece.len());
             let began = std::time::Instant::now();
             let _ = read(text.as_bytes());
             let open = format!("a: [{text}");
-            let _ = read(&open.as_bytes()[..MAX_BYTES]);
+            let _ = read(&open.as_bytes()[..open.len().min(MAX_BYTES)]);
             let took = began.elapsed();
             assert!(took.as_secs() < 2, "{piece:?} takes {took:?}");
         }
