@@ -406,7 +406,7 @@ impl Setting {
     fn amount(&self, parse: fn(&str) -> std::result::Result<u64, String>) -> Result<u64> {
         let parsed = match self.values.as_slice() {
             [Given::Text(text)] => parse(text),
-            _ => Err("it has to be one value".into()),
+            _ => Err("it has to be one value, and no truth value".into()),
         };
         parsed.map_err(|why| {
             let message = format!("{}: {why}", self.key);

@@ -53,7 +53,7 @@ pub(super) fn load(
     let command = arguments::with_defaults(Cli::command(), &settings.options)?;
     let matches = arguments::parse(command, arguments, &settings.options)?;
     let (_, last) = innermost(&matches);
-    settings.image_is_default = settings.options.contains_key("image")
+    settings.image_is_default = raw(last, "image").is_some()
         && last.value_source("image") == Some(ValueSource::DefaultValue);
     Ok((Some(matches), settings))
 }

@@ -162,11 +162,14 @@ impl Show {
         if given && (self.exec.language.is_empty() || !settings.image_is_default) {
             return None;
         }
-        let (image, key, place) = settings.image_of(&self.exec.language).ok()?;
+        let (value, from) = match settings.image_of(&self.exec.language) {
+            Ok((image, key, place)) => (image.as_str().into(), settings.place(key, place)),
+            Err(_) => (Value::Null, From::BuiltIn),
+        };
         Some(Row {
             name: "image".into(),
-            value: image.as_str().into(),
-            from: settings.place(key, place),
+            value,
+            from,
         })
     }
 }

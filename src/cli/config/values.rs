@@ -149,7 +149,7 @@ impl<'a> Item<'a> {
         let surprises = ["true", "false", "yes", "no", "on", "off", "y", "n"];
         if *plain && surprises.contains(&lower.as_str()) {
             return Err(self.wrong(&format!(
-                "{} without quotation marks is a truth value; one is not expected here",
+                "{} is a truth value to some; write true or false, or put it in quotation marks if it is a word",
                 quoted(text)
             )));
         }
@@ -237,7 +237,7 @@ pub(super) fn meant<'a>(written: &str, known: &[&'a str]) -> Option<&'a str> {
     known
         .iter()
         .map(|name| (distance(&written, &plain(name)), *name))
-        .filter(|(distance, name)| *distance <= 2 && *distance < name.len())
+        .filter(|(distance, name)| *distance <= 2 && *distance * 2 < name.len())
         .min()
         .map(|(_, name)| name)
 }
