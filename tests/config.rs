@@ -389,6 +389,7 @@ fn a_default_that_is_wrong_is_said_with_its_line() {
         ("workspace: /x", "an option only"),
         ("command: [a]", "no such option"),
         ("help: true", "no such option"),
+        ("tail: 5", "no such option"),
         ("pids: 010", "does not begin with 0"),
     ] {
         let files = Files::new(
@@ -425,7 +426,7 @@ fn a_default_that_is_wrong_is_said_with_its_line() {
 fn defaults_are_those_of_tasks_and_of_global_options_alone() {
     let files = Files::new(
         "scope",
-        Some("defaults: {session: abc, cleanup-timeout: 5s, json: true}"),
+        Some("defaults: {session: abc, cleanup-timeout: lots, json: true}"),
         Some("nonsense"),
     );
     // A session for `cleanup` would be removed; and a repository's nonsense is no matter of other commands.
