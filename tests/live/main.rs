@@ -6,6 +6,7 @@
 
 mod behind;
 mod commands;
+mod config;
 mod ending;
 mod exec;
 #[path = "../support/fault_proxy.rs"]
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
         faults::TESTS,
         names::TESTS,
         commands::TESTS,
+        config::TESTS,
         foreign::TESTS,
         orphans::TESTS,
         ownership::TESTS,
