@@ -9,18 +9,13 @@ use acode_rt::error::{Code, Error, Result};
 use acode_rt::protocol::units::{parse_cpus, parse_duration, parse_size, show_cpus, show_size};
 use acode_rt::task::{HostCapacity, Limits, Resolved};
 
+use super::languages;
 use super::policy::Policy;
-use super::schema::{Combined, Docker, File, Given, distinct};
+use super::schema::{Combined, Docker, File, Given};
 use super::values::{At, Author, Place, at_place};
 
 /// A repository may shorten the clean-up's time no further: what is cut short leaves containers to the guard.
 const LEAST_CLEANUP: u64 = 10;
-
-const BUILT_IN_IMAGES: [(&str, &str); 3] = [
-    ("dotnet", "mcr.microsoft.com/dotnet/sdk:8.0"),
-    ("node", "node:20-alpine"),
-    ("python", "python:3.12-slim"),
-];
 
 /// What the files and the program itself say; environment and options stand above.
 #[derive(Debug, Clone, Default)]
@@ -62,7 +57,7 @@ struct Limit {
 
 pub(super) fn merge(operator: File, repository: File, host: HostCapacity) -> Result<Settings> {
     let mut settings = Settings {
-        images: built_in_images(),
+        images: languages::built_in(),
         policy: operator.policy,
         ..Settings::default()
     };
@@ -87,13 +82,6 @@ pub(super) fn merge(operator: File, repository: File, host: HostCapacity) -> Res
         settings.combined.splice(0..0, combined);
     }
     Ok(settings)
-}
-
-fn built_in_images() -> BTreeMap<String, (ImageRef, Option<Place>)> {
-    let parsed = |(language, image): (&str, &str)| {
-        Some((language.to_owned(), (ImageRef::parse(image).ok()?, None)))
-    };
-    BUILT_IN_IMAGES.into_iter().filter_map(parsed).collect()
 }
 
 fn limits(host: HostCapacity, policy: &Policy) -> Result<[Limit; 4]> {
@@ -329,70 +317,6 @@ impl Settings {
             self.set_text("cleanup-timeout", key, Author::Repository, at, text);
         }
         Ok(())
-    }
-
-    /// The image of a task: what was said, else that of its languages (FR-020A-44).
-    ///
-    /// # Errors
-    /// `ACODE-CTN-015` where there is none.
-    pub(crate) fn image(&self, image: Option<&ImageRef>, languages: &[String]) -> Result<ImageRef> {
-        match image {
-            Some(image) if languages.is_empty() || !self.image_is_default => Ok(image.clone()),
-            _ => Ok(self.image_of(languages)?.0.clone()),
-        }
-    }
-
-    /// The image that has these languages and as few others as may be; with the key that names it, and where that was written
-    /// (FR-020A-33 to FR-020A-36).
-    pub(super) fn image_of(
-        &self,
-        languages: &[String],
-    ) -> Result<(&ImageRef, String, Option<&Place>)> {
-        let wrong = |message: String| Err(Error::invalid(Code::Configuration, "image", message));
-        let languages = distinct(languages.to_vec());
-        if let [language] = languages.as_slice()
-            && let Some((image, place)) = self.images.get(language)
-        {
-            let key = format!("docker.images.{language}");
-            return Ok((image, key, place.as_ref()));
-        }
-        if languages.is_empty() {
-            return wrong(
-                "neither an image nor a language is said; give --image IMAGE or --language LANGUAGE (docker.images has an image for \
-                 each), or set defaults.image in the operator's file"
-                    .into(),
-            );
-        }
-        let has_all = |combined: &&At<Combined>| {
-            let mut languages = languages.iter();
-            languages.all(|name| combined.value.languages.contains(name))
-        };
-        let fewest = |combined: &&At<Combined>| combined.value.languages.len();
-        if let Some(at) = self.combined.iter().filter(has_all).min_by_key(fewest) {
-            let key = "docker.images.combined".to_owned();
-            return Ok((&at.value.image, key, Some(&at.place)));
-        }
-        let known = self.languages();
-        let unknown = |name: &&String| !known.contains(&name.as_str());
-        if let Some(unknown) = languages.iter().find(unknown) {
-            let all = known.join(", ");
-            return wrong(format!(
-                "the language {unknown} has no image; those that have are {all}. Set docker.images.{unknown}, or give --image IMAGE"
-            ));
-        }
-        let all = languages.join(", ");
-        wrong(format!(
-            "no image has all of {all}; set docker.images.combined, such as [{{languages: [{all}], image: IMAGE}}], or give --image IMAGE"
-        ))
-    }
-
-    fn languages(&self) -> Vec<&str> {
-        let alone = self.images.keys().map(String::as_str);
-        let combined = self.combined.iter().flat_map(|at| &at.value.languages);
-        let mut all: Vec<&str> = alone.chain(combined.map(String::as_str)).collect();
-        all.sort_unstable();
-        all.dedup();
-        all
     }
 
     /// The rules that the operator's file gives.

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod file;
+mod languages;
 mod merge;
 mod policy;
 mod schema;
