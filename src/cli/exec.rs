@@ -23,10 +23,10 @@ const SWEEP_PATIENCE: Duration = Duration::from_secs(2);
 impl Exec {
     pub(crate) async fn run(self, global: &Global) -> Result<i32> {
         if self.dry_run {
-            return explain::dry_run(global, self.spec()?, self.explain).await;
+            return explain::dry_run(global, self.spec(&global.settings)?, self.explain).await;
         }
         let audit = self.audit()?;
-        let spec = self.spec().inspect_err(|error| {
+        let spec = self.spec(&global.settings).inspect_err(|error| {
             if let Some(audit) = &audit {
                 let id = |id: &Option<String>| id.clone().unwrap_or_default();
                 audit.refused(&id(&self.session), &id(&self.task), error);

@@ -16,6 +16,7 @@ use acode_rt::task::{
 use acode_rt::{ImageRef, Prefix};
 use clap::Args;
 
+use super::config::{Settings, parse_language};
 use super::secrets::SecretSource;
 use super::terminal;
 
@@ -36,8 +37,14 @@ Examples:
   acode-rt exec --image busybox --dry-run --json -- true")]
 pub(crate) struct Exec {
     /// The image; it must be on the engine
-    #[arg(long, value_parser = ImageRef::parse)]
-    pub(super) image: ImageRef,
+    #[arg(long, env = "ACODE_IMAGE", value_parser = ImageRef::parse)]
+    pub(super) image: Option<ImageRef>,
+    /// Take the image of this language, or of all of these; docker.images in a configuration file names them
+    #[arg(long, env = "ACODE_LANGUAGE", value_delimiter = ',', value_name = "LANGUAGE", value_parser = parse_language)]
+    pub(super) language: Vec<String>,
+    /// The repository whose .agent/config.yml is read [default: the workspace, else around the working directory]
+    #[arg(long, value_name = "DIR")]
+    pub(super) repo: Option<PathBuf>,
     /// Session id [default: generated]
     #[arg(long, env = "ACODE_SESSION")]
     pub(super) session: Option<String>,
@@ -95,16 +102,21 @@ pub(crate) struct Exec {
     pub(super) init: Init,
 
     /// Memory [default: 4g]
-    #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Limits")]
+    #[arg(long, env = "ACODE_MEMORY", value_name = "SIZE", value_parser = parse_size, help_heading = "Limits")]
     pub(super) memory: Option<u64>,
     /// Memory and swap together [default: as --memory, so that there is no swap]
     #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Limits")]
     pub(super) memory_swap: Option<u64>,
     /// CPUs, such as 1.5 [default: 2.0]
-    #[arg(long, value_name = "NUMBER", value_parser = parse_cpus, help_heading = "Limits")]
+    #[arg(long, env = "ACODE_CPUS", value_name = "NUMBER", value_parser = parse_cpus, help_heading = "Limits")]
     pub(super) cpus: Option<u64>,
     /// Processes and threads [default: 1000]
-    #[arg(long, value_name = "NUMBER", help_heading = "Limits")]
+    #[arg(
+        long,
+        env = "ACODE_PIDS",
+        value_name = "NUMBER",
+        help_heading = "Limits"
+    )]
     pub(super) pids: Option<u32>,
     /// A limit of setrlimit, such as nofile=1024:2048
     #[arg(long = "ulimit", value_name = "NAME=SOFT[:HARD]", value_parser = parse_ulimit, help_heading = "Limits")]
@@ -141,7 +153,12 @@ pub(crate) struct Exec {
     pub(super) accept_ignored: Vec<String>,
 
     /// Network: none, bridge, or a network's name
-    #[arg(long, default_value = "none", help_heading = "Isolation")]
+    #[arg(
+        long,
+        env = "ACODE_NETWORK",
+        default_value = "none",
+        help_heading = "Isolation"
+    )]
     pub(super) network: String,
     /// Make the root file system writable
     #[arg(long, help_heading = "Isolation")]
@@ -179,7 +196,7 @@ pub(crate) struct Exec {
     pub(super) seccomp: Seccomp,
 
     /// Kill the task after this time; status 124
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = "Time")]
+    #[arg(long, env = "ACODE_TIMEOUT", value_name = "DURATION", value_parser = parse_duration, help_heading = "Time")]
     pub(super) timeout: Option<Duration>,
     /// Between TERM and KILL when the task is cancelled
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "10s", help_heading = "Time")]
@@ -290,12 +307,12 @@ fn parse_cache(text: &str) -> std::result::Result<BindMount, String> {
 
 impl Exec {
     /// The task, checked as far as that can be done without the engine.
-    pub(super) fn spec(&self) -> Result<TaskSpec> {
+    pub(super) fn spec(&self, settings: &Settings) -> Result<TaskSpec> {
         let id = |given: &Option<String>| given.clone().map_or_else(generated_id, Ok);
         let mut spec = TaskSpec::new(
             id(&self.session)?,
             id(&self.task)?,
-            self.image.clone(),
+            settings.image(self.image.as_ref(), &self.language)?,
             self.command.iter().cloned(),
         );
         spec.prefix = self.prefix.clone();

@@ -9,6 +9,7 @@ mod behind;
 mod bounds;
 mod cis;
 mod commands;
+mod config;
 mod ending;
 mod exec;
 #[path = "../support/fault_proxy.rs"]
@@ -67,6 +68,7 @@ fn main() -> ExitCode {
         files::TESTS,
         names::TESTS,
         commands::TESTS,
+        config::TESTS,
         foreign::TESTS,
         orphans::TESTS,
         ownership::TESTS,

@@ -294,9 +294,19 @@ pub(crate) fn bare_program() -> Command {
         "DOCKER_CONTEXT",
         "ACODE_SESSION",
         "ACODE_TASK",
+        "ACODE_IMAGE",
+        "ACODE_LANGUAGE",
+        "ACODE_MEMORY",
+        "ACODE_CPUS",
+        "ACODE_PIDS",
+        "ACODE_TIMEOUT",
+        "ACODE_NETWORK",
+        "ACODE_CONFIG",
     ] {
         command.env_remove(key);
     }
+    // No file of ours is there either.
+    command.env("XDG_CONFIG_HOME", "/nonexistent");
     command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
