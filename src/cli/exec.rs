@@ -6,7 +6,7 @@ use std::time::Duration;
 use acode_rt::engine::Engine;
 use acode_rt::error::{Code, Error, Kind, Result};
 use acode_rt::sweep::{Sweep, sweep};
-use acode_rt::task::{Outcome, Plan, Receipt, TaskIo, TaskSpec};
+use acode_rt::task::{Outcome, Plan, PullPolicy, Receipt, TaskIo, TaskSpec};
 use tokio::time::Instant;
 
 use super::exec_options::{Exec, When};
@@ -14,15 +14,17 @@ use super::receipt_file::{ReceiptFile, write_receipt};
 use super::signals::Signals;
 use super::streams::{Broken, Writer};
 use super::terminal::{self, Raw};
-use super::{FAILED, Global, render};
+use super::{FAILED, Global, pulling, render};
 
 /// A sweep that is still at work when the task has ended is waited for so long.
 const SWEEP_PATIENCE: Duration = Duration::from_secs(2);
 
 impl Exec {
     pub(crate) async fn run(self, global: &Global) -> Result<i32> {
-        let spec = self.spec()?;
+        let mut spec = self.spec()?;
         if self.dry_run {
+            // Nothing is to change, so nothing is pulled either.
+            spec.pull = PullPolicy::Never;
             let plan = global.runner().await?.plan(spec).await?;
             for warning in plan.warnings() {
                 global.warn(warning);
@@ -91,6 +93,7 @@ impl Exec {
             stdin: self.interactive.then(|| Box::new(tokio::io::stdin()) as _),
             output: Some(writer.sender),
             terminal_size: self.tty.then(terminal::sizes).flatten(),
+            on_pull: Some(pulling::reporter(global, &spec.image)),
         };
         let sweep = sweep_leftovers(runner.engine().clone(), self.cleanup_timeout);
         let beside = match self.sweep {

@@ -128,7 +128,8 @@ fn program(name: &Value) -> Result<Source, String> {
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Auth {
+struct Entry {
+    /// `USER:PASSWORD` in base64.
     auth: String,
     username: String,
     password: String,
@@ -138,10 +139,10 @@ struct Auth {
 
 fn read_auth(value: &Value, registry: &str) -> Result<Source, String> {
     let wrong = || format!("its auths entry for {registry} cannot be read; log in to it again");
-    let auth: Auth = serde_json::from_value(value.clone()).map_err(|_| wrong())?;
+    let entry: Entry = serde_json::from_value(value.clone()).map_err(|_| wrong())?;
     for (kind, token) in [
-        ("identitytoken", &auth.identitytoken),
-        ("registrytoken", &auth.registrytoken),
+        ("identitytoken", &entry.identitytoken),
+        ("registrytoken", &entry.registrytoken),
     ] {
         if !token.is_empty() {
             return Ok(Source::Here(RegistryAuth::with_token(
@@ -149,10 +150,11 @@ fn read_auth(value: &Value, registry: &str) -> Result<Source, String> {
             )));
         }
     }
-    let (user, password) = if auth.auth.is_empty() {
-        (auth.username, auth.password)
+    let (user, password) = if entry.auth.is_empty() {
+        (entry.username, entry.password)
     } else {
-        let text = base64::decode(auth.auth.trim()).and_then(|bytes| String::from_utf8(bytes).ok());
+        let text =
+            base64::decode(entry.auth.trim()).and_then(|bytes| String::from_utf8(bytes).ok());
         let (user, password) = text
             .as_deref()
             .and_then(|text| text.split_once(':'))

@@ -75,6 +75,10 @@ pub struct ImageReceipt {
     pub reference: String,
     /// What ran: `sha256:…`.
     pub id: String,
+    /// The digest by which a registry knows it, where that is known (FR-020A-46).
+    pub digest: Option<String>,
+    /// It was pulled for this task.
+    pub pulled: bool,
 }
 
 /// An engine in a [`Receipt`].
@@ -104,6 +108,8 @@ pub struct HelpersReceipt {
 pub struct Phases {
     /// Checks and image inspect.
     pub prepare: f64,
+    /// Pulling the image, within the time of `prepare` but not counted there.
+    pub pull: f64,
     /// The create call.
     pub create: f64,
     /// Attach, wait and the comparison of what was applied.

@@ -7,6 +7,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::container::{Subscribed, TaskContainer};
+use super::image::OnPull;
 use super::outcome::{Cancel, Evidence, Outcome, StartFailure};
 use super::output::OutputReport;
 use super::plan::Plan;
@@ -34,6 +35,8 @@ pub struct TaskIo {
     pub output: Option<mpsc::Sender<Chunk>>,
     /// Later sizes of the task's terminal, where it has one.
     pub terminal_size: Option<watch::Receiver<TerminalSize>>,
+    /// Hears of the image being pulled.
+    pub on_pull: Option<OnPull>,
 }
 
 impl std::fmt::Debug for TaskIo {
@@ -42,6 +45,7 @@ impl std::fmt::Debug for TaskIo {
             .field("stdin", &self.stdin.is_some())
             .field("output", &self.output.is_some())
             .field("terminal_size", &self.terminal_size)
+            .field("on_pull", &self.on_pull.is_some())
             .finish()
     }
 }
@@ -116,9 +120,12 @@ pub(super) async fn run_planned(
             "a standard input was given for a task that is not interactive and would not read it",
         ));
     }
-    let mut plan = unless_cancelled(&requests, "", Plan::with(runner, spec)).await?;
+    let mut plan =
+        unless_cancelled(&requests, "", Plan::with(runner, spec, io.on_pull.as_ref())).await?;
+    let mut pull = plan.pull;
     loop {
         clock.phase(|phases| &mut phases.prepare);
+        clock.pulled(pull.take());
         let operation = plan.operation.clone();
         let create = TaskContainer::create_planned(runner, plan);
         let container = unless_cancelled(&requests, &operation, create)
@@ -371,6 +378,14 @@ impl Clock {
         let now = Instant::now();
         *phase(&mut self.phases) = milliseconds(now - self.last);
         self.last = now;
+    }
+
+    /// Takes a pull out of the phase in which it was.
+    fn pulled(&mut self, pull: Option<Duration>) {
+        if let Some(pull) = pull {
+            self.phases.pull = milliseconds(pull);
+            self.phases.prepare = (self.phases.prepare - self.phases.pull).max(0.0);
+        }
     }
 
     fn total(&self) -> Phases {
