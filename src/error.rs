@@ -109,6 +109,11 @@ impl Error {
         self
     }
 
+    pub(crate) fn with_kind(mut self, kind: Kind) -> Self {
+        self.0.kind = kind;
+        self
+    }
+
     pub(crate) fn with_operation_id(mut self, id: &str) -> Self {
         self.0.operation_id = Some(id.to_owned());
         self
@@ -120,7 +125,7 @@ impl Error {
         self
     }
 
-    pub(crate) fn retry_after_at_least(mut self, pause: Option<Duration>) -> Self {
+    pub(crate) fn with_retry_after(mut self, pause: Option<Duration>) -> Self {
         self.0.retry_after = pause;
         self
     }

@@ -18,7 +18,8 @@ struct Row {
     id: String,
     digest: Option<String>,
     size: u64,
-    age_seconds: u64,
+    /// Some images do not say when they were made.
+    age_seconds: Option<u64>,
 }
 
 impl Images {
@@ -42,7 +43,7 @@ impl Images {
                 vec![
                     hex.chars().take(12).collect(),
                     pulling::megabytes(row.size),
-                    render::age(row.age_seconds),
+                    row.age_seconds.map_or_else(|| "-".into(), render::age),
                     row.reference.unwrap_or_else(|| "-".into()),
                 ]
             })
@@ -68,7 +69,7 @@ fn rows_of(image: &ImageListed, now: u64) -> Vec<Row> {
         (true, false) => digests.iter().map(Some).collect(),
         (false, _) => tags.iter().map(Some).collect(),
     };
-    let created = u64::try_from(image.created).unwrap_or(0);
+    let created = u64::try_from(image.created).ok().filter(|at| *at > 0);
     shown
         .into_iter()
         .map(|name| Row {
@@ -79,7 +80,7 @@ fn rows_of(image: &ImageListed, now: u64) -> Vec<Row> {
             reference: name.map(ToString::to_string),
             id: image.id.clone(),
             size: u64::try_from(image.size).unwrap_or(0),
-            age_seconds: now.saturating_sub(created),
+            age_seconds: created.map(|at| now.saturating_sub(at)),
         })
         .collect()
 }

@@ -323,7 +323,7 @@ impl Engine {
         let status = response.status();
         let retry_after = retry_after(response.headers());
         let text = error_text(response.into_body()).await;
-        Err(refusal(call, status, &text).retry_after_at_least(retry_after))
+        Err(refusal(call, status, &text).with_retry_after(retry_after))
     }
 
     async fn send(

@@ -384,7 +384,8 @@ impl Clock {
     fn pulled(&mut self, pull: Option<Duration>) {
         if let Some(pull) = pull {
             self.phases.pull = milliseconds(pull);
-            self.phases.prepare = (self.phases.prepare - self.phases.pull).max(0.0);
+            let rest = self.phases.prepare - self.phases.pull;
+            self.phases.prepare = (rest.max(0.0) * 1e3).round() / 1e3;
         }
     }
 

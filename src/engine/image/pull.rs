@@ -9,7 +9,7 @@ use crate::engine::request::Call;
 use crate::error::{Code, Error, Kind, Result, shown};
 use crate::protocol::image_ref::ImageRef;
 use crate::protocol::json_lines::JsonLines;
-use crate::protocol::pull_progress::{PullLayers, PullProgress, PullValue};
+use crate::protocol::pull_progress::{PullLayers, PullProgress, PullValue, registry_says_again};
 use crate::protocol::registry_auth::RegistryAuth;
 
 /// The longest single value that is read; they have a few hundred bytes.
@@ -43,13 +43,7 @@ impl Engine {
                 "an image's id names no registry; it can be used only where the image is",
             ));
         }
-        let (_connection, response) = self.stream(&call, None).await.map_err(|error| {
-            if error.is_not_found() {
-                error.with_code(Code::ImageNotFound)
-            } else {
-                error
-            }
-        })?;
+        let (_connection, response) = self.stream(&call, None).await.map_err(understood)?;
         read_progress(&call, response.into_body(), &mut progress).await
     }
 }
@@ -80,18 +74,24 @@ async fn read_progress(
                 .map_err(|e| call.error(Kind::Protocol, "not a pull's answer").because(e))?;
             if let Some(failure) = value.failure() {
                 let kind = failure.status.map_or(Kind::Refused, Kind::Status);
-                let error = call.error(kind, shown(&failure.message));
-                return Err(if error.is_not_found() {
-                    error.with_code(Code::ImageNotFound)
-                } else {
-                    error
-                });
+                return Err(understood(call.error(kind, shown(&failure.message))));
             }
             progress(layers.add(&value));
         }
         pushed.map_err(wrong)?;
     }
     lines.finish().map_err(|e| cut(call).because(e))
+}
+
+/// Docker up to 26 answers 500 to whatever a registry refuses: there the registry's own code says that trying again is vain.
+fn understood(error: Error) -> Error {
+    match error.status() {
+        Some(404) => error.with_code(Code::ImageNotFound),
+        Some(500..) if registry_says_again(error.said()) == Some(false) => {
+            error.with_kind(Kind::Refused)
+        }
+        _ => error,
+    }
 }
 
 fn cut(call: &Call) -> Error {
@@ -103,4 +103,37 @@ fn stalled(call: &Call) -> Error {
         Kind::Timeout,
         format!("nothing has moved for {:?}", call.timeout),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_registry_refuses_is_not_worth_asking_again() {
+        let again = |status, said: &str| {
+            let message = format!("the engine answered {status}: {said}");
+            let error = Error::new(Code::PullFailed, Kind::Status(status), "pull", message);
+            understood(error).is_retryable()
+        };
+        for (status, said, expected) in [
+            (500, "unauthorized", false),
+            (
+                500,
+                "denied: requested access to the resource is denied",
+                false,
+            ),
+            (500, "toomanyrequests: slow down", true),
+            (
+                500,
+                "Get \"http://localhost:1/v2/\": dial tcp: connection refused",
+                true,
+            ),
+            (429, "toomanyrequests: slow down", true),
+            (401, "unauthorized", false),
+            (404, "manifest unknown", false),
+        ] {
+            assert_eq!(again(status, said), expected, "{status} {said}");
+        }
+    }
 }

@@ -12,7 +12,7 @@ use crate::engine::Engine;
 use crate::engine::request::jitter;
 use crate::error::{Code, Error, Kind, Result};
 use crate::protocol::image_ref::ImageRef;
-use crate::protocol::pull_progress::{PullProgress, registry_says_again};
+use crate::protocol::pull_progress::PullProgress;
 
 /// Nothing moves for so long: the engine is asked again.
 const STALL: Duration = Duration::from_secs(60);
@@ -140,7 +140,7 @@ async fn pull_until_done(
             })
             .await;
         let error = match pulled {
-            Err(error) if attempt < TRIES && may_pass(&error) => error,
+            Err(error) if attempt < TRIES && error.is_retryable() => error,
             ended => return ended,
         };
         let wait = error.retry_after().unwrap_or(pause + jitter(pause));
@@ -153,74 +153,4 @@ async fn pull_until_done(
         pause *= 4;
     }
     unreachable!("the loop returns")
-}
-
-/// Whether the same pull may succeed in a while. Where Docker up to 26 answers 500 to whatever a registry refuses, the registry's own code
-/// decides.
-fn may_pass(error: &Error) -> bool {
-    error.is_retryable()
-        && (error.status().is_none_or(|status| status == 429)
-            || registry_says_again(error.said()) != Some(false))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_a_registry_refuses_is_not_asked_again() {
-        let error = |kind, said: &str| Error::new(Code::PullFailed, kind, "pull", said);
-        for (status, said, again) in [
-            (
-                500,
-                "the engine answered 500 Internal Server Error: unauthorized",
-                false,
-            ),
-            (
-                500,
-                "the engine answered 500 Internal Server Error: denied: no",
-                false,
-            ),
-            (
-                500,
-                "the engine answered 500 Internal Server Error: toomanyrequests: x",
-                true,
-            ),
-            (
-                500,
-                "the engine answered 500 Internal Server Error: dial tcp: refused",
-                true,
-            ),
-            (500, "the engine answered 500 Internal Server Error", true),
-            (
-                429,
-                "the engine answered 429 Too Many Requests: denied",
-                true,
-            ),
-            (
-                401,
-                "the engine answered 401 Unauthorized: unauthorized",
-                false,
-            ),
-            (
-                404,
-                "the engine answered 404 Not Found: manifest unknown",
-                false,
-            ),
-        ] {
-            assert_eq!(
-                may_pass(&error(Kind::Status(status), said)),
-                again,
-                "{said}"
-            );
-        }
-        for (kind, again) in [
-            (Kind::Cut, true),
-            (Kind::Timeout, true),
-            (Kind::Refused, false),
-            (Kind::Protocol, false),
-        ] {
-            assert_eq!(may_pass(&error(kind, "x")), again, "{kind:?}");
-        }
-    }
 }
