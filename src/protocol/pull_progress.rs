@@ -106,6 +106,8 @@ struct Layer {
     bytes: u64,
     total: Option<u64>,
     done: bool,
+    /// Nothing of it had to be pulled.
+    was_there: bool,
 }
 
 impl PullLayers {
@@ -135,6 +137,7 @@ impl PullLayers {
             ) {
                 layer.done = true;
             }
+            layer.was_there |= status == "Already exists";
             if let Some(total) = layer.total {
                 layer.bytes = if layer.done {
                     total
@@ -158,8 +161,10 @@ impl PullLayers {
         let bytes = layers.clone().fold(0_u64, |sum, layer| {
             sum.saturating_add(layer.bytes.min(layer.total.unwrap_or(0)))
         });
-        // By layers, since most tell their size only when they begin.
-        let of_layers: u64 = layers
+        // By layers, since most tell their size only when they begin. Those that were there are told of before the others are known.
+        let pulled = layers.filter(|layer| !layer.was_there);
+        let of_layers: u64 = pulled
+            .clone()
             .map(|layer| match (layer.done, layer.total) {
                 (true, _) => 1000,
                 (false, Some(total)) => {
@@ -168,13 +173,12 @@ impl PullLayers {
                 (false, None) => 0,
             })
             .sum();
-        let count = self.layers.len();
-        if let Some(average) = of_layers.checked_div(count as u64 * 10) {
+        if let Some(average) = of_layers.checked_div(pulled.count() as u64 * 10) {
             let percent = u8::try_from(average.min(99)).unwrap_or(99);
             self.percent = self.percent.max(percent);
         }
         PullProgress {
-            layers: count,
+            layers: self.layers.len(),
             layers_done: self.layers.values().filter(|layer| layer.done).count(),
             bytes,
             total_bytes: (!open && total > 0).then_some(total),
@@ -228,6 +232,8 @@ mod tests {
                 .layers,
             0
         );
+        let there = add(&mut layers, "0", "Already exists", "{}");
+        assert_eq!((there.percent, there.layers_done), (0, 1));
         for id in ["a", "b"] {
             assert_eq!(add(&mut layers, id, "Pulling fs layer", "{}").percent, 0);
         }
@@ -247,9 +253,9 @@ mod tests {
         assert_eq!((known.bytes, known.total_bytes), (150, Some(400)));
         assert_eq!(known.percent, 41);
         let more = add(&mut layers, "c", "Pulling fs layer", "{}");
-        assert_eq!((more.percent, more.layers, more.total_bytes), (41, 3, None));
+        assert_eq!((more.percent, more.layers, more.total_bytes), (41, 4, None));
         let whole = add(&mut layers, "a", "Download complete", "{}");
-        assert_eq!((whole.layers_done, whole.bytes), (1, 200));
+        assert_eq!((whole.layers_done, whole.bytes), (2, 200));
         let extracting = add(
             &mut layers,
             "a",
