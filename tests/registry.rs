@@ -198,7 +198,7 @@ fn main() -> ExitCode {
                 };
                 run_one(
                     run,
-                    Pulls {
+                    &Pulls {
                         ctx: Ctx::new(Arc::clone(&place.target)),
                         proxy,
                         locked,
@@ -246,8 +246,8 @@ impl Place {
 }
 
 /// A test, and a look at what is left of it.
-fn run_one(test: fn(&Pulls), pulls: Pulls) -> Result<Completion, Failed> {
-    let ended = catch_unwind(AssertUnwindSafe(|| test(&pulls)));
+fn run_one(test: fn(&Pulls), pulls: &Pulls) -> Result<Completion, Failed> {
+    let ended = catch_unwind(AssertUnwindSafe(|| test(pulls)));
     let left = pulls.ctx.clean_up();
     pulls.remove_images();
     if let Err(panic) = ended {

@@ -34,7 +34,12 @@ pub(crate) struct FaultyRegistry {
 impl FaultyRegistry {
     /// On the loopback of whoever listens on `engine`.
     pub(crate) fn start(engine: &Path, registry: u16) -> std::io::Result<Self> {
-        let listener = listen_beside(engine)?;
+        Self::start_at(engine, registry, 0)
+    }
+
+    /// At this port.
+    pub(crate) fn start_at(engine: &Path, registry: u16, port: u16) -> std::io::Result<Self> {
+        let listener = listen_beside(engine, port)?;
         let proxy = Self {
             port: listener.local_addr()?.port(),
             seen: Seen::default(),
@@ -74,7 +79,7 @@ impl FaultyRegistry {
 }
 
 /// A socket that is made where the engine's network is.
-fn listen_beside(engine: &Path) -> std::io::Result<TcpListener> {
+fn listen_beside(engine: &Path, port: u16) -> std::io::Result<TcpListener> {
     let peer = rustix::net::sockopt::socket_peercred(UnixStream::connect(engine)?)?;
     let pid = peer.pid.as_raw_nonzero();
     let theirs = std::fs::File::open(format!("/proc/{pid}/ns/net"))?;
@@ -85,12 +90,12 @@ fn listen_beside(engine: &Path) -> std::io::Result<TcpListener> {
         if elsewhere {
             move_into_link_name_space(theirs.as_fd(), Some(LinkNameSpaceType::Network))?;
             // A loopback that is down takes sockets, and nobody reaches them.
-            let listener = TcpListener::bind("127.0.0.1:0")?;
+            let listener = TcpListener::bind(("127.0.0.1", port))?;
             TcpStream::connect(listener.local_addr()?)?;
             listener.accept()?;
             return Ok(listener);
         }
-        TcpListener::bind("127.0.0.1:0")
+        TcpListener::bind(("127.0.0.1", port))
     });
     made.join().expect("the thread ends")
 }

@@ -98,6 +98,11 @@ impl Registry {
             busybox_layer(),
             layer(|tar| append(tar, "filler", 0o644, filler)),
         ];
+        self.push_layers(name, tag, &layers)
+    }
+
+    /// An image of these layers, uncompressed tars.
+    pub(crate) fn push_layers(&self, name: &str, tag: &str, layers: &[Vec<u8>]) -> Pushed {
         let digests: Vec<String> = layers.iter().map(|layer| digest(layer)).collect();
         let config = json!({
             "architecture": "amd64", "os": "linux", "config": {"Cmd": ["true"]},
