@@ -10,8 +10,8 @@ use acode_rt::protocol::glob::Glob;
 use acode_rt::protocol::labels::parse_user_label;
 use acode_rt::protocol::units::{parse_cpus, parse_duration, parse_size};
 use acode_rt::task::{
-    ArtifactRequest, Audit, BindMount, CopyIn, Secret, TaskSpec, Tmpfs, User, Workspace,
-    generated_id, parse_throttle, parse_ulimit,
+    ArtifactRequest, Audit, BindMount, CopyIn, PullPolicy, Secret, TaskSpec, Tmpfs, User,
+    Workspace, generated_id, parse_throttle, parse_ulimit,
 };
 use acode_rt::{ImageRef, Prefix};
 use clap::Args;
@@ -36,7 +36,7 @@ Examples:
   acode-rt exec --image node:20-alpine --timeout 5m --memory 1g -e CI=1 --receipt r.json -- node -e 'console.log(1)'
   acode-rt exec --image busybox --dry-run --json -- true")]
 pub(crate) struct Exec {
-    /// The image; it must be on the engine
+    /// The image, such as node:20-alpine or NAME@sha256:DIGEST; it is pulled when the engine does not have it
     #[arg(long, env = "ACODE_IMAGE", value_parser = ImageRef::parse)]
     pub(super) image: Option<ImageRef>,
     /// Take the image of this language, or of all of these; docker.images in a configuration file names them
@@ -45,6 +45,12 @@ pub(crate) struct Exec {
     /// The repository whose .agent/config.yml is read [default: the workspace, else around the working directory]
     #[arg(long, value_name = "DIR")]
     pub(super) repo: Option<PathBuf>,
+    /// When to pull the image
+    #[arg(long, value_enum, default_value = "missing", value_name = "WHEN")]
+    pub(super) pull: Pull,
+    /// For pulling the image, repeats among it
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "5m")]
+    pub(super) pull_timeout: Duration,
     /// Session id [default: generated]
     #[arg(long, env = "ACODE_SESSION")]
     pub(super) session: Option<String>,
@@ -286,6 +292,16 @@ pub(crate) enum Seccomp {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Pull {
+    /// When the engine does not have it
+    Missing,
+    /// Each time: a tag may name another image by now
+    Always,
+    /// Not at all
+    Never,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum When {
     /// While the task runs; at its end it is waited for two seconds at most
     Beside,
@@ -315,6 +331,12 @@ impl Exec {
             settings.image(self.image.as_ref(), &self.language)?,
             self.command.iter().cloned(),
         );
+        spec.pull = match self.pull {
+            Pull::Missing => PullPolicy::Missing,
+            Pull::Always => PullPolicy::Always,
+            Pull::Never => PullPolicy::Never,
+        };
+        spec.pull_timeout = self.pull_timeout;
         spec.prefix = self.prefix.clone();
         spec.random_name = self.random_name;
         spec.labels = self.labels.iter().cloned().collect();

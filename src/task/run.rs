@@ -10,6 +10,7 @@ use super::container::{Subscribed, TaskContainer};
 use super::disk::unbounded_disk;
 use super::fallback;
 use super::files::{self, CopiedIn, FilesReceipt};
+use super::image::OnPull;
 use super::outcome::{Cancel, Evidence, Outcome, StartFailure};
 use super::output::OutputReport;
 use super::protections::ProtectionsReceipt;
@@ -38,6 +39,8 @@ pub struct TaskIo {
     pub output: Option<mpsc::Sender<Chunk>>,
     /// Later sizes of the task's terminal, where it has one.
     pub terminal_size: Option<watch::Receiver<TerminalSize>>,
+    /// Hears of the image being pulled.
+    pub on_pull: Option<OnPull>,
 }
 
 impl std::fmt::Debug for TaskIo {
@@ -46,6 +49,7 @@ impl std::fmt::Debug for TaskIo {
             .field("stdin", &self.stdin.is_some())
             .field("output", &self.output.is_some())
             .field("terminal_size", &self.terminal_size)
+            .field("on_pull", &self.on_pull.is_some())
             .finish()
     }
 }
@@ -120,10 +124,13 @@ pub(super) async fn run_planned(
             "a standard input was given for a task that is not interactive and would not read it",
         ));
     }
-    let mut plan = unless_cancelled(&requests, "", runner.admit(spec)).await?;
+    let admitted = runner.admit(spec, io.on_pull.as_ref());
+    let mut plan = unless_cancelled(&requests, "", admitted).await?;
     let collecting = files::open_all(&plan.spec)?;
+    let mut pull = plan.pull;
     loop {
         clock.phase(|phases| &mut phases.prepare);
+        clock.pulled(pull.take());
         let operation = plan.operation.clone();
         let create = TaskContainer::create_planned(runner, plan);
         let container = unless_cancelled(&requests, &operation, create)
@@ -426,6 +433,15 @@ impl Clock {
         let now = Instant::now();
         *phase(&mut self.phases) = milliseconds(now - self.last);
         self.last = now;
+    }
+
+    /// Takes a pull out of the phase in which it was.
+    fn pulled(&mut self, pull: Option<Duration>) {
+        if let Some(pull) = pull {
+            self.phases.pull = milliseconds(pull);
+            let rest = self.phases.prepare - self.phases.pull;
+            self.phases.prepare = (rest.max(0.0) * 1e3).round() / 1e3;
+        }
     }
 
     fn total(&self) -> Phases {

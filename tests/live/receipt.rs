@@ -128,6 +128,8 @@ fn a_failed_task_before_create_is_in_the_receipt_too(ctx: &Ctx) {
         "exec",
         "--image",
         "no.such/image",
+        "--pull",
+        "never",
         "--receipt",
         &receipt,
         "--",
