@@ -183,7 +183,7 @@ async fn prepare(engine: &Engine, case: &Case) -> Result<String> {
         .container_create(&cases::container_name(), &cases::create_body(case))
         .await?;
     let id = id.as_str();
-    if case.name == "archive_get/file" {
+    if matches!(case.name, "archive_get/file" | "container_changes/some") {
         engine
             .archive_put(id, "/", std::io::Cursor::new(cases::greeting_tar()))
             .await?;

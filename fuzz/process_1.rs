@@ -1,7 +1,7 @@
 //! What must hold for any bytes between a client and process 1; as `properties.rs`.
 
 use acode_rt::protocol::order::{Order, OrderError, Orders};
-use acode_rt::protocol::record::{Cause, End, How, Nonce, RECORD_LEN, Record, Strip};
+use acode_rt::protocol::record::{Cause, End, How, Nonce, RECORD_LEN, Record, Strip, Use};
 
 /// `[7 chunk lengths.., stream..]`: any chunking gives the same orders and the same error, and orders print as they are read.
 pub(crate) fn orders(data: &[u8]) {
@@ -42,7 +42,7 @@ fn decode(pieces: &[&[u8]]) -> (Vec<Order>, Option<OrderError>) {
     (found, None)
 }
 
-/// `[7 chunk lengths.., stream..]`, where a byte below 7 stands for a record, 7 with the next one for so much of a record's beginning, and
+/// `[7 chunk lengths.., stream..]`, where a byte below 7 (or 8) stands for a record, 7 with the next one for so much of a record's beginning, and
 /// any other for itself: any chunking leaves the same output and finds the same records, those that are there and no others.
 pub(crate) fn records(data: &[u8]) {
     let nonce = Nonce::of("fuzz");
@@ -51,7 +51,7 @@ pub(crate) fn records(data: &[u8]) {
     let mut script = script.iter().copied();
     while let Some(byte) = script.next() {
         match byte {
-            0..=6 => stream.extend(record(byte).to_bytes(&nonce)),
+            0..=6 | 8 => stream.extend(record(byte).to_bytes(&nonce)),
             7 => {
                 let length = usize::from(script.next().unwrap_or(0)) % RECORD_LEN;
                 stream.extend(&record(0).to_bytes(&nonce)[..length]);
@@ -77,7 +77,8 @@ fn record(number: u8) -> Record {
         3 => end(How::Exited(7), Cause::Itself),
         4 => end(How::Signaled(9), Cause::Deadline),
         5 => end(How::Failed(2), Cause::Order),
-        _ => end(How::Exited(0), Cause::Outside),
+        6 => end(How::Exited(0), Cause::Outside),
+        _ => Record::Used(Use::MemoryPeak, 0x0123_4567_89ab_cdef),
     }
 }
 
@@ -85,7 +86,7 @@ fn record(number: u8) -> Record {
 fn reference(mut stream: &[u8], nonce: &Nonce) -> (Vec<u8>, Vec<Record>) {
     let (mut output, mut found) = (Vec::new(), Vec::new());
     while let Some((byte, rest)) = stream.split_first() {
-        let here = (0..7)
+        let here = (0..9)
             .map(record)
             .find(|record| stream.starts_with(&record.to_bytes(nonce)));
         // What fuzzing makes up after a nonce may be a record that is none of those.

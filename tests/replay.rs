@@ -163,6 +163,8 @@ replays! {
     wait: "container_wait",
     kill: "container_kill",
     list: "container_list",
+    fr_020a_88_stats: "container_stats",
+    changes: "container_changes",
     archive_get: "archive_get",
     archive_put: "archive_put",
     image_import: "image_import",

@@ -1,8 +1,10 @@
+use std::path::PathBuf;
 use std::time::Duration;
 
 use acode_rt::error::Result;
 use acode_rt::protocol::units::parse_duration;
 use acode_rt::sweep::{Entry, Sweep, Sweeper, Totals, sweep};
+use acode_rt::task::Audit;
 use clap::Args;
 
 use super::signals::Signals;
@@ -32,6 +34,9 @@ pub(crate) struct Cleanup {
     /// Go on until INT or TERM, and say what is removed; with --json a line for each
     #[arg(long, conflicts_with = "dry_run")]
     watch: bool,
+    /// Append a line of JSON to this file for each container that is to go
+    #[arg(long, value_name = "FILE")]
+    audit_log: Option<PathBuf>,
     /// Pause between two passes of --watch
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "60s", requires = "watch")]
     every: Duration,
@@ -44,14 +49,18 @@ impl Cleanup {
             dry_run: self.dry_run,
             timeout: self.timeout,
         };
+        let audit = self.audit_log.map(Audit::append).transpose()?;
         if self.watch {
             let signals = Signals::listen()?;
             return tokio::select! {
                 () = signals.again() => Ok(0),
-                ended = watch(global, options, self.every) => ended,
+                ended = watch(global, options, self.every, audit) => ended,
             };
         }
         let entries = sweep(&global.engine().await?, &options).await?;
+        if let Some(audit) = audit.filter(|_| !options.dry_run) {
+            audit.swept(&entries);
+        }
         show(global, &entries, options.dry_run)?;
         for error in entries.iter().filter_map(|entry| entry.error.as_ref()) {
             render::error(global, error);
@@ -63,7 +72,12 @@ impl Cleanup {
 }
 
 /// Sweeps again and again; it ends only with an error of its own.
-async fn watch(global: &Global, options: Sweep, every: Duration) -> Result<i32> {
+async fn watch(
+    global: &Global,
+    options: Sweep,
+    every: Duration,
+    audit: Option<Audit>,
+) -> Result<i32> {
     let (sender, mut passes) = tokio::sync::mpsc::unbounded_channel();
     let report = move |pass| {
         // The receiver lives as long as the sweeper.
@@ -73,6 +87,9 @@ async fn watch(global: &Global, options: Sweep, every: Duration) -> Result<i32> 
     while let Some(pass) = passes.recv().await {
         match pass {
             Ok(entries) => {
+                if let Some(audit) = &audit {
+                    audit.swept(&entries);
+                }
                 for entry in entries.iter().filter(|entry| entry.orphan) {
                     show_removal(global, entry)?;
                 }

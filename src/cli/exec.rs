@@ -6,10 +6,11 @@ use std::time::Duration;
 use acode_rt::engine::Engine;
 use acode_rt::error::{Code, Error, Kind, Result};
 use acode_rt::sweep::{Sweep, sweep};
-use acode_rt::task::{Outcome, Plan, Receipt, TaskIo, TaskSpec};
+use acode_rt::task::{Audit, Outcome, Receipt, TaskIo, TaskSpec};
 use tokio::time::Instant;
 
 use super::exec_options::{Exec, When};
+use super::explain;
 use super::receipt_file::{ReceiptFile, write_receipt};
 use super::signals::Signals;
 use super::streams::{Broken, Writer};
@@ -21,14 +22,16 @@ const SWEEP_PATIENCE: Duration = Duration::from_secs(2);
 
 impl Exec {
     pub(crate) async fn run(self, global: &Global) -> Result<i32> {
-        let spec = self.spec(&global.settings)?;
         if self.dry_run {
-            let plan = global.runner().await?.plan(spec).await?;
-            for warning in plan.warnings() {
-                global.warn(warning);
-            }
-            return show_plan(global, &plan).map(|()| 0);
+            return explain::dry_run(global, self.spec(&global.settings)?, self.explain).await;
         }
+        let audit = self.audit()?;
+        let spec = self.spec(&global.settings).inspect_err(|error| {
+            if let Some(audit) = &audit {
+                let id = |id: &Option<String>| id.clone().unwrap_or_default();
+                audit.refused(&id(&self.session), &id(&self.task), error);
+            }
+        })?;
         let receipt_file = self
             .receipt
             .as_deref()
@@ -36,7 +39,7 @@ impl Exec {
             .transpose()?;
         let log = self.log_file.as_deref().map(create_file).transpose()?;
         let signals = Signals::listen()?;
-        let ran = self.run_task(global, spec, log, &signals).await;
+        let ran = self.run_task(global, spec, log, audit, &signals).await;
         let cancelled = signals.first.load(Ordering::Relaxed);
         match ran {
             Ok((receipt, broken)) => {
@@ -83,16 +86,20 @@ impl Exec {
         global: &Global,
         spec: TaskSpec,
         log: Option<File>,
+        audit: Option<Audit>,
         signals: &Signals,
     ) -> Result<(Receipt, Option<Error>)> {
-        let runner = global.runner().await?;
+        let mut runner = global.runner().await?;
+        if let Some(audit) = &audit {
+            runner = runner.with_audit(audit.clone());
+        }
         let writer = Writer::start(log)?;
         let io = TaskIo {
             stdin: self.interactive.then(|| Box::new(tokio::io::stdin()) as _),
             output: Some(writer.sender),
             terminal_size: self.tty.then(terminal::sizes).flatten(),
         };
-        let sweep = sweep_leftovers(runner.engine().clone(), self.cleanup_timeout);
+        let sweep = sweep_leftovers(runner.engine().clone(), self.cleanup_timeout, audit);
         let beside = match self.sweep {
             When::Before => {
                 sweep.await;
@@ -145,14 +152,19 @@ impl Exec {
 }
 
 /// Removes what killed runs have left; that it fails is no matter of this task's.
-async fn sweep_leftovers(engine: Engine, timeout: Duration) {
+async fn sweep_leftovers(engine: Engine, timeout: Duration, audit: Option<Audit>) {
     let options = Sweep {
         session: None,
         dry_run: false,
         timeout,
     };
-    if let Err(error) = sweep(&engine, &options).await {
-        tracing::warn!(%error, "what killed runs have left was not looked at");
+    match sweep(&engine, &options).await {
+        Ok(entries) => {
+            if let Some(audit) = audit {
+                audit.swept(&entries);
+            }
+        }
+        Err(error) => tracing::warn!(%error, "what killed runs have left was not looked at"),
     }
 }
 
@@ -162,30 +174,6 @@ fn incomplete(receipt: &mut Receipt, status: u8, why: &str) {
         receipt.status = status;
     }
     receipt.output.lost(why);
-}
-
-fn show_plan(global: &Global, plan: &Plan) -> Result<()> {
-    if global.json {
-        return render::print_json(&serde_json::json!({
-            "name": plan.name().as_str(),
-            "operation": plan.operation(),
-            "image": plan.image(),
-            "limits": plan.limits(),
-            "warnings": plan.warnings(),
-            "command": plan.command()?,
-            "environment": plan.environment()?,
-            "init": { "ours": plan.engine_init().is_none(), "because": plan.engine_init() },
-            "create": plan.create_body(),
-        }));
-    }
-    let body = serde_json::to_string_pretty(plan.create_body()).unwrap_or_default();
-    render::print(&format!(
-        "would create {} from {} ({})\n{body}\nto run {}\n",
-        plan.name(),
-        plan.image().reference,
-        plan.image().id,
-        serde_json::json!(plan.command()?)
-    ))
 }
 
 /// Says what the exit status alone does not.

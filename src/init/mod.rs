@@ -9,10 +9,12 @@
 //! It is one thread and one loop over `poll`, without a runtime.
 
 mod output;
+mod prepare;
 mod spawn;
 mod supervise;
 mod task_input;
 mod terminal;
+mod used;
 
 use std::process::ExitCode;
 

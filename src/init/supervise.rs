@@ -20,9 +20,10 @@ use super::output::Output;
 
 use super::task_input::TaskInput;
 use super::terminal::Terminal;
+use super::used;
 use crate::program::close_inherited;
 use crate::protocol::order::{Hello, Orders};
-use crate::protocol::record::{ABANDONED, Cause, End, How, Record};
+use crate::protocol::record::{ABANDONED, Cause, End, How, Record, Unprepared};
 
 /// What is killed and does not die for so long (it may belong to another user) dies with us.
 const REAP_PATIENCE: Duration = Duration::from_secs(2);
@@ -73,6 +74,11 @@ struct Supervisor {
     command: Vec<OsString>,
     variables: Vec<(OsString, OsString)>,
     command_bytes: usize,
+    /// Mounts and secrets so far.
+    mounts: u16,
+    secrets: u16,
+    /// What is not as the task was to find it: it is not started.
+    unprepared: Option<Unprepared>,
     main: Option<Pid>,
     /// Where the second stage says that it failed.
     failure: Option<File>,
@@ -120,6 +126,9 @@ impl Supervisor {
             command: Vec::new(),
             variables: Vec::new(),
             command_bytes: 0,
+            mounts: 0,
+            secrets: 0,
+            unprepared: None,
             main: None,
             failure: None,
             input: TaskInput::default(),
@@ -365,13 +374,24 @@ impl Supervisor {
         if !self.told {
             self.told = true;
             let cause = self.cause;
-            self.tell(Record::End(End { how, cause }));
             if let Some(hello) = &self.hello {
+                let last = Self::used().chain([Record::End(End { how, cause })]);
+                let last: Vec<u8> = last
+                    .flat_map(|record| record.to_bytes(&hello.nonce))
+                    .collect();
+                self.stderr.push(&last);
+                self.stderr.write_one();
                 self.stdout.push(&Record::OutputEnd.to_bytes(&hello.nonce));
                 self.stdout.write_one();
             }
         }
         (self.done || self.is_late(now)).then(|| how.exit_code())
+    }
+
+    /// What the whole container has used, which is ours to tell as its process 1.
+    fn used() -> impl Iterator<Item = Record> {
+        let is_process_1 = std::process::id() == 1;
+        is_process_1.then(used::look).into_iter().flatten()
     }
 
     fn is_late(&self, now: Instant) -> bool {

@@ -3,14 +3,19 @@
 
 mod create;
 mod inspect;
+mod stats;
 mod storage;
 mod system;
 
 pub use create::{
-    CreateBody, Created, Healthcheck, HostConfig, LogConfig, Mount, ThrottleDevice, Ulimit,
+    BindOptions, CreateBody, Created, Healthcheck, HostConfig, LogConfig, Mount, Opaque,
+    ThrottleDevice, Ulimit, VolumeOptions,
 };
 pub use inspect::{
     ContainerConfig, HostTies, Inspect, Listed, MountPoint, RestartPolicy, State, TiedMount, Ties,
+};
+pub use stats::{
+    BlkioEntry, BlkioStats, Change, CpuStats, CpuUsage, MemoryStats, NetworkStats, PidsStats, Stats,
 };
 pub use storage::{Network, Volume, VolumeList};
 pub use system::{Event, EventActor, ImageConfig, ImageInspect, ImageListed, Info, Version};

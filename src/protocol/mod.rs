@@ -5,8 +5,10 @@ pub mod json_lines;
 pub mod name;
 pub mod order;
 pub mod record;
+pub mod security;
 
 pub mod api_version;
+pub mod glob;
 pub mod image_ref;
 pub mod labels;
 pub mod owner;

@@ -8,6 +8,8 @@
 
 use sha2::{Digest, Sha256};
 
+use super::demux::Stream;
+
 /// Bytes of a [`Nonce`], its first one included.
 pub const NONCE_LEN: usize = 25;
 /// Bytes of a record.
@@ -62,8 +64,21 @@ pub enum Record {
     InputClosed,
     /// Everything in the container is dead, and this is the last of standard error.
     End(End),
+    /// So much the task has used, all its processes together; told just before the end.
+    Used(Use, u64),
     /// This is the last of standard output.
     OutputEnd,
+}
+
+/// What is counted of a task's use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Use {
+    /// Millionths of a second of CPU time.
+    CpuMicros,
+    /// The most bytes of memory at a time.
+    MemoryPeak,
+    /// The most processes and threads at a time.
+    PidsPeak,
 }
 
 /// How a task's main process ended, as process 1 saw it.
@@ -84,6 +99,17 @@ pub enum How {
     Signaled(u8),
     /// It could not be started: the kernel's error number.
     Failed(i32),
+    /// Something that it was to find could not be made, or is not as it was to be; it was not started.
+    Unprepared(Unprepared),
+}
+
+/// What a task was to find and did not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unprepared {
+    /// The mount of this number, from 0, is missing, is another than was asked for, or is writable and was not to be.
+    Mount(u16),
+    /// The secret of this number, from 0, could not be written.
+    Secret(u16),
 }
 
 /// What made a task end.
@@ -114,7 +140,7 @@ impl How {
             Self::Signaled(signal) => 128_u8.saturating_add(signal),
             Self::Failed(ENOENT | ENOTDIR) => 127,
             Self::Failed(EACCES | ENOEXEC) => 126,
-            Self::Failed(_) => 125,
+            Self::Failed(_) | Self::Unprepared(_) => 125,
         }
     }
 }
@@ -122,16 +148,22 @@ impl How {
 impl Record {
     /// As it is written.
     pub fn to_bytes(self, nonce: &Nonce) -> [u8; RECORD_LEN] {
-        let (letter, a, b) = match self {
-            Self::Credit(bytes) => (b'c', bytes, 0),
-            Self::Started => (b'b', 0, 0),
-            Self::InputClosed => (b'i', 0, 0),
-            Self::OutputEnd => (b'o', 0, 0),
+        let pair = |a: u32, b: u32| u64::from(a) << 32 | u64::from(b);
+        let (letter, value) = match self {
+            Self::Credit(bytes) => (b'c', pair(bytes, 0)),
+            Self::Started => (b'b', 0),
+            Self::InputClosed => (b'i', 0),
+            Self::OutputEnd => (b'o', 0),
+            Self::Used(Use::CpuMicros, micros) => (b'u', micros),
+            Self::Used(Use::MemoryPeak, bytes) => (b'm', bytes),
+            Self::Used(Use::PidsPeak, count) => (b'p', count),
             Self::End(End { how, cause }) => {
                 let (letter, value) = match how {
                     How::Exited(code) => (b'e', u32::from(code)),
                     How::Signaled(signal) => (b's', u32::from(signal)),
                     How::Failed(errno) => (b'f', errno.cast_unsigned()),
+                    How::Unprepared(Unprepared::Mount(number)) => (b'y', number.into()),
+                    How::Unprepared(Unprepared::Secret(number)) => (b'x', number.into()),
                 };
                 let cause = match cause {
                     Cause::Itself => 0,
@@ -139,13 +171,12 @@ impl Record {
                     Cause::Order => 2,
                     Cause::Outside => 3,
                 };
-                (letter, value, cause)
+                (letter, pair(value, cause))
             }
         };
         let mut bytes = [letter; RECORD_LEN];
         bytes[..NONCE_LEN].copy_from_slice(nonce.as_bytes());
-        let values = a.to_be_bytes().into_iter().chain(u32::to_be_bytes(b));
-        write_hex(&mut bytes[NONCE_LEN + 1..], values);
+        write_hex(&mut bytes[NONCE_LEN + 1..], value.to_be_bytes().into_iter());
         bytes
     }
 
@@ -157,9 +188,13 @@ impl Record {
         if !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
             return None;
         }
-        let (a, b) = digits.split_at_checked(8)?;
-        let a = u32::from_str_radix(a, 16).ok()?;
+        let value = u64::from_str_radix(digits, 16).ok()?;
+        let a = u32::try_from(value >> 32).ok()?;
+        let b = u32::try_from(value & u64::from(u32::MAX)).ok()?;
         let how = match letter {
+            b'u' => return Some(Self::Used(Use::CpuMicros, value)),
+            b'm' => return Some(Self::Used(Use::MemoryPeak, value)),
+            b'p' => return Some(Self::Used(Use::PidsPeak, value)),
             b'c' => return Some(Self::Credit(a)),
             b'b' => return Some(Self::Started),
             b'i' => return Some(Self::InputClosed),
@@ -167,9 +202,11 @@ impl Record {
             b'e' => How::Exited(u8::try_from(a).ok()?),
             b's' => How::Signaled(u8::try_from(a).ok()?),
             b'f' => How::Failed(a.cast_signed()),
+            b'y' => How::Unprepared(Unprepared::Mount(u16::try_from(a).ok()?)),
+            b'x' => How::Unprepared(Unprepared::Secret(u16::try_from(a).ok()?)),
             _ => return None,
         };
-        let cause = match u32::from_str_radix(b, 16).ok()? {
+        let cause = match b {
             0 => Cause::Itself,
             1 => Cause::Deadline,
             2 => Cause::Order,
@@ -177,6 +214,40 @@ impl Record {
             _ => return None,
         };
         Some(Self::End(End { how, cause }))
+    }
+}
+
+/// A [`Strip`] for each stream of a task.
+#[derive(Debug)]
+pub struct Strips {
+    stdout: Strip,
+    stderr: Strip,
+}
+
+impl Strips {
+    /// For the task with this nonce.
+    pub fn new(nonce: Nonce) -> Self {
+        Self {
+            stdout: Strip::new(nonce),
+            stderr: Strip::new(nonce),
+        }
+    }
+
+    /// As [`Strip::take`], of `stream`.
+    pub fn take(&mut self, stream: Stream, data: &mut Vec<u8>, found: &mut Vec<Record>) {
+        let strip = match stream {
+            Stream::Stdout => &mut self.stdout,
+            Stream::Stderr => &mut self.stderr,
+        };
+        strip.take(data, found);
+    }
+
+    /// As [`Strip::finish`], of both.
+    pub fn finish(&mut self) -> [(Stream, Vec<u8>); 2] {
+        [
+            (Stream::Stdout, self.stdout.finish()),
+            (Stream::Stderr, self.stderr.finish()),
+        ]
     }
 }
 
@@ -261,7 +332,10 @@ enum Look {
 mod tests {
     use super::*;
 
-    const RECORDS: [Record; 8] = [
+    const RECORDS: [Record; 13] = [
+        Record::Used(Use::CpuMicros, 0),
+        Record::Used(Use::MemoryPeak, u64::MAX),
+        Record::Used(Use::PidsPeak, 7 << 32 | 5),
         Record::Started,
         Record::Credit(u32::MAX),
         Record::InputClosed,
@@ -281,6 +355,14 @@ mod tests {
         Record::End(End {
             how: How::Failed(-1),
             cause: Cause::Outside,
+        }),
+        Record::End(End {
+            how: How::Unprepared(Unprepared::Mount(u16::MAX)),
+            cause: Cause::Itself,
+        }),
+        Record::End(End {
+            how: How::Unprepared(Unprepared::Secret(0)),
+            cause: Cause::Itself,
         }),
     ];
 
@@ -325,7 +407,7 @@ mod tests {
         let other = Record::InputClosed.to_bytes(&Nonce::of("another"));
         let mut odd = Record::InputClosed.to_bytes(&nonce);
         odd[NONCE_LEN] = b'?';
-        let mut big = RECORDS[4].to_bytes(&nonce);
+        let mut big = RECORDS[7].to_bytes(&nonce);
         big[NONCE_LEN + 1] = b'f';
         for output in [
             &other[..],
@@ -341,7 +423,7 @@ mod tests {
 
     #[test]
     fn records_are_short_text() {
-        let bytes = RECORDS[1].to_bytes(&Nonce::of("operation"));
+        let bytes = RECORDS[4].to_bytes(&Nonce::of("operation"));
         assert!(bytes.is_ascii() && !bytes.contains(&b'\n'));
         assert_eq!(bytes.len(), RECORD_LEN);
         assert_ne!(Nonce::of("a"), Nonce::of("b"));

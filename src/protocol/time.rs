@@ -54,6 +54,13 @@ pub fn rfc3339(seconds: u64) -> String {
     )
 }
 
+/// `2026-11-21T09:24:57.123Z` for milliseconds since 1970.
+pub fn rfc3339_millis(millis: u64) -> String {
+    let seconds = rfc3339(millis / 1000);
+    let whole = seconds.trim_end_matches('Z');
+    format!("{whole}.{:03}Z", millis % 1000)
+}
+
 fn number(text: &str, digits: usize) -> Option<u64> {
     (text.len() == digits && text.bytes().all(|b| b.is_ascii_digit()))
         .then(|| text.parse().ok())
@@ -107,5 +114,9 @@ mod tests {
             assert!(text.ends_with("T12:34:56Z"));
         }
         assert_eq!(rfc3339(1_795_253_097), "2026-11-21T09:24:57Z");
+        assert_eq!(
+            rfc3339_millis(1_795_253_097_045),
+            "2026-11-21T09:24:57.045Z"
+        );
     }
 }

@@ -1,6 +1,8 @@
 //! Asked against applied: an engine that cannot apply a limit or protection often drops it with a warning, or without. What
 //! was dropped is an error unless its absence is accepted by name. Pure.
 
+mod unasked;
+
 use super::spec::bare_capability;
 use crate::engine::EngineKind;
 use crate::model::{CreateBody, HostConfig, Inspect, ThrottleDevice};
@@ -17,12 +19,13 @@ pub struct Ignored {
 }
 
 /// Every name that can stand in [`Ignored::name`].
-pub const NAMES: [&str; 23] = [
+pub const NAMES: [&str; 32] = [
     "memory",
     "memory-swap",
     "cpus",
     "pids",
     "shm-size",
+    "disk",
     "ulimits",
     "blkio-weight",
     "device-read-bps",
@@ -41,7 +44,26 @@ pub const NAMES: [&str; 23] = [
     "init",
     "log",
     "mounts",
+    "seccomp",
+    "apparmor",
+    "selinux",
+    "namespaces",
+    "devices",
+    "ports",
+    "host-access",
+    "kernel-paths",
 ];
+
+impl Ignored {
+    /// No filter of system calls, where not even the engine has one.
+    pub(super) fn filter() -> Self {
+        Self {
+            name: "seccomp",
+            asked: "a filter of system calls".into(),
+            applied: "none".into(),
+        }
+    }
+}
 
 /// The capabilities of a Podman container that neither drops nor adds any.
 const PODMAN_GIVES: [&str; 11] = [
@@ -67,6 +89,7 @@ pub(crate) fn compare(asked: &CreateBody, inspect: &Inspect, kind: EngineKind) -
     found.unless_same("cpus", &ask.nano_cpus, &got.nano_cpus);
     found.unless_same("pids", &ask.pids_limit, &got.pids_limit);
     found.unless_same("shm-size", &ask.shm_size, &got.shm_size);
+    found.unless_same("disk", &disk(ask), &disk(got));
     found.unless_same("blkio-weight", &ask.blkio_weight, &got.blkio_weight);
     for (name, asked, applied) in [
         (
@@ -119,13 +142,19 @@ pub(crate) fn compare(asked: &CreateBody, inspect: &Inspect, kind: EngineKind) -
     found.unless_same("mounts", &String::new(), &strange_mounts(ask, inspect));
     let (asked, applied) = tmpfs(ask, got);
     found.unless_same("tmpfs", &asked, &applied);
+    unasked::compare(&mut found, ask, got, kind);
     found.0
 }
 
 /// What is mounted and was not asked for. An image's volume below a tmpfs of ours is hidden by it.
 fn strange_mounts(ask: &HostConfig, inspect: &Inspect) -> String {
     let asked = |path: &String| {
-        ask.tmpfs.contains_key(path) || ask.mounts.iter().any(|mount| mount.target == *path)
+        ask.tmpfs.contains_key(path)
+            || ask.mounts.iter().any(|mount| mount.target == *path)
+            || ask
+                .binds
+                .iter()
+                .any(|bind| bind.split(':').nth(1) == Some(path))
     };
     let strange = inspect
         .mounts
@@ -163,6 +192,11 @@ fn devices(list: &[ThrottleDevice]) -> String {
         .map(|device| format!("{}:{}", device.path, device.rate))
         .collect();
     shown.join(" ")
+}
+
+/// Podman does not show it: where its storage has quotas too, that it holds is not known, and has to be accepted by name.
+fn disk(host: &HostConfig) -> &str {
+    host.storage_opt.get("size").map_or("", String::as_str)
 }
 
 fn no_new_privileges(host: &HostConfig) -> bool {
@@ -269,6 +303,7 @@ mod tests {
                 cap_drop: vec!["ALL".into()],
                 security_opt: vec!["no-new-privileges".into()],
                 tmpfs: [("/tmp".to_owned(), "rw,size=1".to_owned())].into(),
+                storage_opt: [("size".to_owned(), "1000".to_owned())].into(),
                 ulimits: vec![Ulimit {
                     name: "nofile".into(),
                     soft: 1,
@@ -282,6 +317,8 @@ mod tests {
 
     fn inspect(change: impl FnOnce(&mut HostConfig)) -> Inspect {
         let mut host_config = asked().host_config;
+        host_config.masked_paths = unasked::MASKED.map(str::to_owned).into();
+        host_config.readonly_paths = unasked::READ_ONLY.map(str::to_owned).into();
         change(&mut host_config);
         Inspect {
             host_config,
@@ -329,6 +366,10 @@ mod tests {
         assert_eq!(
             names(&inspect(|host| host.tmpfs.clear()), docker),
             ["tmpfs"]
+        );
+        assert_eq!(
+            names(&inspect(|host| host.storage_opt.clear()), docker),
+            ["disk"]
         );
         assert_eq!(
             names(&inspect(|host| host.ulimits.clear()), docker),

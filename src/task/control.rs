@@ -7,9 +7,8 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::watch;
 
 use crate::engine::{Chunk, Input};
-use crate::protocol::demux::Stream;
 use crate::protocol::order::{Order, TerminalSize, WINDOW};
-use crate::protocol::record::{End, Nonce, Record, Strip};
+use crate::protocol::record::{End, Nonce, Record, Strips, Use};
 
 /// So much is read from standard input at once.
 const READ: usize = 64 * 1024;
@@ -26,6 +25,7 @@ struct Shared {
     end: OnceLock<End>,
     /// Process 1 has our orders.
     started: OnceLock<()>,
+    used: Mutex<Vec<(Use, u64)>>,
 }
 
 #[expect(clippy::struct_excessive_bools, reason = "each is a wish of its own")]
@@ -46,6 +46,7 @@ impl Control {
             wishes: watch::Sender::new(Wishes::default()),
             end: OnceLock::new(),
             started: OnceLock::new(),
+            used: Mutex::default(),
         }))
     }
 
@@ -70,6 +71,15 @@ impl Control {
         self.0.end.get().copied()
     }
 
+    /// What the task has used, once process 1 has said it.
+    pub(super) fn used(&self) -> Vec<(Use, u64)> {
+        self.0
+            .used
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
     /// Whether process 1 has answered at all.
     pub(super) fn has_started(&self) -> bool {
         self.0.started.get().is_some()
@@ -88,6 +98,13 @@ impl Control {
             Record::End(end) => drop(self.0.end.set(end)),
             Record::Started => drop(self.0.started.set(())),
             Record::OutputEnd => {}
+            Record::Used(what, value) => {
+                let mut used = self.0.used.lock().unwrap_or_else(PoisonError::into_inner);
+                // Each is told once; a task that forges them gains nothing, and takes no room.
+                if used.iter().all(|(told, _)| *told != what) {
+                    used.push((what, value));
+                }
+            }
         }
     }
 }
@@ -96,8 +113,7 @@ impl Control {
 #[derive(Debug)]
 pub(super) struct Records {
     control: Control,
-    stdout: Strip,
-    stderr: Strip,
+    strips: Strips,
     found: Vec<Record>,
     stdout_ended: bool,
 }
@@ -106,8 +122,7 @@ impl Records {
     pub(super) fn new(nonce: Nonce, control: Control) -> Self {
         Self {
             control,
-            stdout: Strip::new(nonce),
-            stderr: Strip::new(nonce),
+            strips: Strips::new(nonce),
             found: Vec::new(),
             stdout_ended: false,
         }
@@ -115,11 +130,8 @@ impl Records {
 
     /// Leaves in `chunk` what the task wrote.
     pub(super) fn strip(&mut self, chunk: &mut Chunk) {
-        let strip = match chunk.stream {
-            Stream::Stdout => &mut self.stdout,
-            Stream::Stderr => &mut self.stderr,
-        };
-        strip.take(&mut chunk.data, &mut self.found);
+        self.strips
+            .take(chunk.stream, &mut chunk.data, &mut self.found);
         for record in self.found.drain(..) {
             self.stdout_ended |= record == Record::OutputEnd;
             self.control.take_note(record);
@@ -140,16 +152,9 @@ impl Records {
 
     /// What only looked like the beginning of a record.
     pub(super) fn rest(&mut self) -> [Chunk; 2] {
-        [
-            Chunk {
-                stream: Stream::Stdout,
-                data: self.stdout.finish(),
-            },
-            Chunk {
-                stream: Stream::Stderr,
-                data: self.stderr.finish(),
-            },
-        ]
+        self.strips
+            .finish()
+            .map(|(stream, data)| Chunk { stream, data })
     }
 }
 

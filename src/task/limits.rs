@@ -37,18 +37,24 @@ const ULIMITS: [&str; 16] = [
     "stack",
 ];
 
-/// What one task may use. [`Limits::default`] leaves the first three to the host: 4 GiB, 2 CPUs, and 64 MiB of shared memory,
-/// or less where the host has less.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What one task may use. What is left open is 4 GiB, 2 CPUs, 64 MiB of shared memory and 1000 processes, or less where the host has
+/// less.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of memory; swap is not given beyond it. Default 4 GiB, at least 6 MiB.
+    /// Bytes of memory. Default 4 GiB, at least 6 MiB.
     pub memory: Option<u64>,
+    /// Bytes of memory and swap together, at least the memory. Default the same as the memory, which is no swap.
+    pub memory_swap: Option<u64>,
     /// Billionths of a CPU. Default 2 CPUs, at least 0.01.
     pub nano_cpus: Option<u64>,
     /// `/dev/shm`, bytes; it counts as memory. Default 64 MiB, an eighth of the memory at most.
     pub shm_size: Option<u64>,
     /// Processes and threads. Default 1000.
-    pub pids: u32,
+    pub pids: Option<u32>,
+    /// Bytes of a writable root file system; not bounded by default. Needs an engine whose storage has quotas.
+    pub disk: Option<u64>,
+    /// Bytes per second over the network. Always refused: no engine can do it, and nothing is to be asked for in vain.
+    pub network_bandwidth: Option<u64>,
     /// Limits of `setrlimit`, none by default.
     pub ulimits: Vec<Ulimit>,
     /// Relative block-IO weight, 10 to 1000.
@@ -61,23 +67,6 @@ pub struct Limits {
     pub device_read_iops: Vec<ThrottleDevice>,
     /// Operations per second to a device.
     pub device_write_iops: Vec<ThrottleDevice>,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            memory: None,
-            nano_cpus: None,
-            shm_size: None,
-            pids: DEFAULT_PIDS,
-            ulimits: Vec::new(),
-            blkio_weight: None,
-            device_read_bps: Vec::new(),
-            device_write_bps: Vec::new(),
-            device_read_iops: Vec::new(),
-            device_write_iops: Vec::new(),
-        }
-    }
 }
 
 /// What the host has; zero where it is not known.
@@ -113,12 +102,16 @@ impl HostCapacity {
 pub struct Resolved {
     /// Bytes.
     pub memory: u64,
+    /// Bytes, memory and swap together.
+    pub memory_swap: u64,
     /// Billionths of a CPU.
     pub nano_cpus: u64,
     /// Bytes.
     pub shm_size: u64,
     /// Processes and threads.
     pub pids: u32,
+    /// Bytes of a writable root file system, where that is bounded.
+    pub disk: Option<u64>,
 }
 
 impl Limits {
@@ -145,6 +138,14 @@ impl Limits {
                 show_size(memory),
                 show_size(host.memory / MIB * MIB)
             ));
+        }
+        let memory_swap = self.memory_swap.unwrap_or(memory);
+        if memory_swap < memory {
+            return Err(invalid(format!(
+                "memory and swap together are {}, less than the memory of {}",
+                show_size(memory_swap),
+                show_size(memory)
+            )));
         }
         let nano_cpus = self
             .nano_cpus
@@ -175,6 +176,8 @@ impl Limits {
         }
         for (what, size) in [
             ("memory", memory),
+            ("memory and swap", memory_swap),
+            ("disk", self.disk.unwrap_or_default()),
             ("shared memory", shm_size),
             ("CPUs", nano_cpus),
         ] {
@@ -182,22 +185,38 @@ impl Limits {
                 return Err(invalid(format!("{what}: {size} is too large")));
             }
         }
-        if self.pids == 0 {
+        let pids = self.pids.unwrap_or(DEFAULT_PIDS);
+        if pids == 0 {
             return Err(invalid("a task needs at least one process".into()));
         }
         self.check_rest()?;
         Ok((
             Resolved {
                 memory,
+                memory_swap,
                 nano_cpus,
                 shm_size,
-                pids: self.pids,
+                pids,
+                disk: self.disk,
             },
             warnings,
         ))
     }
 
     fn check_rest(&self) -> Result<()> {
+        if let Some(rate) = self.network_bandwidth {
+            return Err(invalid(format!(
+                "a network bandwidth of {} cannot be had: neither Docker on Linux nor Podman can limit the bandwidth of a container (Docker's API \
+                 has such a limit for Windows alone); leave the network off, as it is by default, or make a network whose bridge is shaped with \
+                 `tc` on the host and name it with --network",
+                show_size(rate)
+            )));
+        }
+        if self.disk == Some(0) {
+            return Err(invalid(
+                "a disk of 0 would be no bound to the engines".into(),
+            ));
+        }
         for ulimit in &self.ulimits {
             check_ulimit(ulimit).map_err(invalid)?;
         }
@@ -323,9 +342,11 @@ mod tests {
             resolved,
             Resolved {
                 memory: 4 << 30,
+                memory_swap: 4 << 30,
                 nano_cpus: 2_000_000_000,
                 shm_size: 64 << 20,
-                pids: 1000
+                pids: 1000,
+                disk: None,
             }
         );
         assert!(warnings.is_empty());
@@ -343,9 +364,11 @@ mod tests {
             resolved,
             Resolved {
                 memory: 256 << 20,
+                memory_swap: 256 << 20,
                 nano_cpus: 1_000_000_000,
                 shm_size: 32 << 20,
-                pids: 1000
+                pids: 1000,
+                disk: None,
             }
         );
         assert!(warnings.is_empty());
@@ -390,7 +413,24 @@ mod tests {
                 ..Limits::default()
             },
             Limits {
-                pids: 0,
+                pids: Some(0),
+                ..Limits::default()
+            },
+            Limits {
+                memory: Some(64 << 20),
+                memory_swap: Some(63 << 20),
+                ..Limits::default()
+            },
+            Limits {
+                memory_swap: Some(u64::MAX),
+                ..Limits::default()
+            },
+            Limits {
+                disk: Some(0),
+                ..Limits::default()
+            },
+            Limits {
+                network_bandwidth: Some(1 << 20),
                 ..Limits::default()
             },
             Limits {

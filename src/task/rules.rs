@@ -42,7 +42,7 @@ pub struct Rules {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Most {
-    /// Bytes.
+    /// Bytes; of memory and swap together, where a task asks for swap.
     pub memory: Option<u64>,
     /// Billionths of a CPU.
     pub nano_cpus: Option<u64>,
@@ -122,7 +122,21 @@ impl Rules {
                 ));
             }
             limits.memory = most;
-            limits.shm_size = limits.shm_size.min(most / 8);
+            if spec.limits.memory_swap.is_none() {
+                limits.memory_swap = most;
+            }
+            if spec.limits.shm_size.is_none() {
+                limits.shm_size = limits.shm_size.min(most / 8);
+            }
+        }
+        if let Some(most) = self.most.memory
+            && limits.memory_swap > most
+        {
+            return Err(too_much(
+                "memory and swap",
+                &show_size(limits.memory_swap),
+                &show_size(most),
+            ));
         }
         if let Some(most) = self.most.nano_cpus
             && limits.nano_cpus > most
@@ -139,11 +153,14 @@ impl Rules {
         if let Some(most) = self.most.pids
             && limits.pids > most
         {
-            return Err(too_much(
-                "processes",
-                &limits.pids.to_string(),
-                &most.to_string(),
-            ));
+            if spec.limits.pids.is_some() {
+                return Err(too_much(
+                    "processes",
+                    &limits.pids.to_string(),
+                    &most.to_string(),
+                ));
+            }
+            limits.pids = most;
         }
         Ok(())
     }
@@ -159,4 +176,77 @@ fn refused(what: &str) -> Error {
 
 fn too_much(what: &str, asked: &str, most: &str) -> Error {
     refused(&format!("{what} of {asked}, more than {most},"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::limits::{HostCapacity, Limits};
+    use super::*;
+    use crate::protocol::image_ref::ImageRef;
+
+    fn limited(limits: Limits) -> Result<Resolved> {
+        let mut spec = TaskSpec::new("s", "t", ImageRef::parse("busybox").unwrap(), ["true"]);
+        spec.limits = limits;
+        let rules = Rules {
+            most: Most {
+                memory: Some(1 << 30),
+                nano_cpus: Some(500_000_000),
+                pids: Some(50),
+                timeout: None,
+            },
+            ..Rules::default()
+        };
+        let (mut resolved, _) = spec.limits.resolve(HostCapacity::default())?;
+        rules.limit(&spec, &mut resolved).map(|()| resolved)
+    }
+
+    #[test]
+    fn what_was_left_open_is_lowered_to_the_most() {
+        let resolved = limited(Limits::default()).unwrap();
+        assert_eq!(
+            (
+                resolved.memory,
+                resolved.memory_swap,
+                resolved.nano_cpus,
+                resolved.pids
+            ),
+            (1 << 30, 1 << 30, 500_000_000, 50)
+        );
+        let less = limited(Limits {
+            memory: Some(512 << 20),
+            memory_swap: Some(1 << 30),
+            pids: Some(10),
+            ..Limits::default()
+        });
+        assert_eq!(less.unwrap().pids, 10);
+    }
+
+    #[test]
+    fn what_was_asked_for_beyond_the_most_is_refused() {
+        for limits in [
+            Limits {
+                memory: Some(2 << 30),
+                ..Limits::default()
+            },
+            Limits {
+                memory: Some(1 << 30),
+                memory_swap: Some(2 << 30),
+                ..Limits::default()
+            },
+            Limits {
+                memory_swap: Some(8 << 30),
+                ..Limits::default()
+            },
+            Limits {
+                nano_cpus: Some(1_000_000_000),
+                ..Limits::default()
+            },
+            Limits {
+                pids: Some(51),
+                ..Limits::default()
+            },
+        ] {
+            assert_eq!(limited(limits).unwrap_err().code(), Code::PolicyRefused);
+        }
+    }
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Once};
 
 use tokio::sync::watch;
 
+use super::audit::Audit;
 use super::outcome::Cancel;
 use super::plan::Plan;
 use super::receipt::Receipt;
@@ -38,6 +39,7 @@ pub struct Runner {
     init: std::result::Result<InitFile, &'static str>,
     pub(super) guard: Guard,
     pub(super) rules: Arc<Rules>,
+    pub(super) audit: Option<Audit>,
 }
 
 impl Runner {
@@ -53,6 +55,7 @@ impl Runner {
             guard: Guard::thread(engine.socket()),
             init: Err("no program was given"),
             rules: Arc::default(),
+            audit: None,
             engine,
         }
     }
@@ -69,6 +72,7 @@ impl Runner {
             init: program.init_file(),
             guard,
             rules: Arc::default(),
+            audit: None,
         })
     }
 
@@ -83,6 +87,7 @@ impl Runner {
             init: program.init_file(),
             guard,
             rules: Arc::default(),
+            audit: None,
         })
     }
 
@@ -90,6 +95,13 @@ impl Runner {
     #[must_use]
     pub fn with_rules(mut self, rules: Rules) -> Self {
         self.rules = Arc::new(rules);
+        self
+    }
+
+    /// With an audit log, without which nothing starts from now on.
+    #[must_use]
+    pub fn with_audit(mut self, audit: Audit) -> Self {
+        self.audit = Some(audit);
         self
     }
 
@@ -131,6 +143,17 @@ impl Runner {
     /// Those of [`Plan::new`].
     pub async fn plan(&self, spec: TaskSpec) -> Result<Plan> {
         Plan::with(self, spec).await
+    }
+
+    /// Checks `spec`, for a task that is to run: one that is refused is audited.
+    pub(super) async fn admit(&self, spec: TaskSpec) -> Result<Plan> {
+        let Some(audit) = &self.audit else {
+            return self.plan(spec).await;
+        };
+        let (session, task) = (spec.session.clone(), spec.task.clone());
+        self.plan(spec)
+            .await
+            .inspect_err(|error| audit.refused(&session, &task, error))
     }
 }
 

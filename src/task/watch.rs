@@ -16,12 +16,15 @@ use super::control::{Control, InputError, Records, note, read, steer};
 use super::outcome::{Cancel, Evidence, Outcome};
 use super::output::{self, OutputReport, pump};
 use super::plan::FirstOrders;
+use super::protections::Confined;
 use super::run::TaskIo;
 use super::runner::Requests;
 use super::state::{Action, Event, Machine};
+use super::stopping::Stopping;
 use crate::engine::Input;
 use crate::error::Result;
 use crate::protocol::order::TerminalSize;
+use crate::protocol::record::Use;
 
 /// An engine that does not answer for so long during a task is given up.
 const ENGINE_PATIENCE: Duration = Duration::from_secs(15);
@@ -41,6 +44,8 @@ pub(super) struct Ended {
     pub(super) ignored: Vec<Ignored>,
     /// Our own process 1 never answered.
     pub(super) unheard: bool,
+    /// What our own process 1 said that it has used.
+    pub(super) used: Vec<(Use, u64)>,
 }
 
 /// Something under way that can be dropped.
@@ -64,8 +69,8 @@ pub(super) async fn watch_task(
     } = subscribed;
     let spec = &container.plan().spec;
     let control = first.is_some().then(Control::new);
-    let (program, orders) = first.map(|first| (first.program, first.orders)).unzip();
-    let mut machine = Machine::new(spec.timeout.unwrap_or_default(), program);
+    let (told, orders) = first.map(|first| (first.told, first.orders)).unzip();
+    let mut machine = Machine::new(spec.timeout.unwrap_or_default(), told);
     let mut report = OutputReport::default();
     let input_error = InputError::default();
     let (ended_sender, ended) = watch::channel(false);
@@ -124,7 +129,8 @@ pub(super) async fn watch_task(
         if action == Action::Terminate {
             under_way.alarms.grace = Some(Instant::now() + spec.stop_timeout);
         }
-        begin(action, container, control.as_ref(), &mut under_way.acting);
+        let stopping = Stopping::of(container, machine.why());
+        begin(action, stopping, control.as_ref(), &mut under_way.acting);
         if machine.has_ended() {
             ended_sender.send_replace(true);
         }
@@ -138,11 +144,13 @@ pub(super) async fn watch_task(
     drop(under_way);
     conclude(container, control.is_some(), &mut machine, &mut report).await;
     let outcome = machine.outcome();
+    let used = control.as_ref().map(Control::used).unwrap_or_default();
     let unheard = control.is_some_and(|control| !control.has_started())
         && matches!(outcome, Outcome::EngineLost { .. });
     Ended {
         outcome,
         unheard,
+        used,
         child_out_of_memory: machine.child_out_of_memory(),
         evidence: machine.evidence,
         output: report,
@@ -268,7 +276,7 @@ async fn pass_on_sizes(control: Control, mut sizes: watch::Receiver<TerminalSize
 /// Begins what was decided. A signal replaces a question, and a question waits for what is under way: both end with an answer.
 fn begin<'a>(
     action: Action,
-    container: &'a TaskContainer,
+    stopping: Stopping<'a>,
     control: Option<&Control>,
     acting: &mut Acting<'a>,
 ) {
@@ -278,24 +286,24 @@ fn begin<'a>(
         Action::AskAgain(count) => pause(count),
         Action::Terminate => {
             if let Some(control) = control {
-                log_signal(container, "TERM");
+                stopping.log("TERM");
                 control.terminate();
             } else {
-                *acting = Some(Box::pin(signal(container, "TERM")));
+                *acting = Some(Box::pin(signal(stopping, "TERM")));
             }
             return;
         }
         // Process 1 tells what came of it. One that does not is killed by the engine the next time.
         Action::Kill if control.is_some_and(Control::kill) => {
-            log_signal(container, "KILL");
+            stopping.log("KILL");
             pause(1)
         }
         Action::Kill => {
-            *acting = Some(Box::pin(signal(container, "KILL")));
+            *acting = Some(Box::pin(signal(stopping, "KILL")));
             return;
         }
     };
-    acting.get_or_insert_with(|| Box::pin(ask(container, question)));
+    acting.get_or_insert_with(|| Box::pin(ask(stopping.container, question)));
 }
 
 /// How long an engine that does not answer is asked again.
@@ -349,20 +357,19 @@ async fn ask(container: &TaskContainer, after: Duration) -> (Event, Instant) {
         .container_inspect(container.id().as_str())
         .await
     {
-        Ok(inspect) => Event::Inspected(inspect.state),
+        Ok(inspect) => {
+            let _ = container.confined.set(Confined::of(&inspect));
+            Event::Inspected(inspect.state)
+        }
         Err(error) if error.is_not_found() => Event::Vanished,
         Err(error) => Event::InspectFailed(error.message()),
     };
     (answer, asked)
 }
 
-fn log_signal(container: &TaskContainer, signal: &str) {
-    let plan = container.plan();
-    tracing::info!(operation = plan.operation, name = %plan.name, signal, "stopping");
-}
-
-async fn signal(container: &TaskContainer, signal: &'static str) -> (Event, Instant) {
-    log_signal(container, signal);
+async fn signal(stopping: Stopping<'_>, signal: &'static str) -> (Event, Instant) {
+    stopping.log(signal);
+    let container = stopping.container;
     match container
         .engine()
         .container_kill(container.id().as_str(), signal)

@@ -15,6 +15,7 @@ tests![
     nfr_020a_17_a_dropped_future_leaves_nothing_without_one,
     a_container_that_is_dropped_is_removed,
     the_receipt_says_what_stood_beside_the_task,
+    the_guard_has_nothing_of_our_environment,
     the_task_cannot_reach_process_1,
     a_thousand_orphans_are_reaped,
     a_signal_is_told_apart_from_an_exit_code,
@@ -115,6 +116,22 @@ fn the_receipt_says_what_stood_beside_the_task(ctx: &Ctx) {
 }
 
 /// Whoever could read its memory could forge its records; whoever could kill it could hide how the task ended.
+fn the_guard_has_nothing_of_our_environment(ctx: &Ctx) {
+    let mut program = ctx.exec_program(&["-i", "-e", "TOKEN"], &["sh", "-c", "echo ready; cat"]);
+    program
+        .env("TOKEN", "a secret of the client's")
+        .stdin(std::process::Stdio::piped());
+    let running = crate::running::Running::start(&mut program);
+    running.stdout.until(b"ready\n");
+    let guard = running.guard().expect("a guard");
+    let environment = fs::read(format!("/proc/{guard}/environ")).unwrap();
+    // What there is may be secret, so only how much of it is said.
+    assert_eq!(environment.len(), 0);
+    let words = fs::read_to_string(format!("/proc/{guard}/cmdline")).unwrap();
+    assert!(!words.contains("secret"));
+    running.finish().expect(0);
+}
+
 fn the_task_cannot_reach_process_1(ctx: &Ctx) {
     if !ctx.has_own_init() {
         return ctx.ignored.set(Some("process 1 is the engine's"));

@@ -8,7 +8,10 @@ use crate::support::{Ctx, facts, tests};
 
 tests![
     fr_020a_79_80_83_89_limits_arrive_in_the_cgroup,
+    fr_020a_80_swap_is_given_where_it_is_asked_for,
     ulimits_arrive,
+    fr_020a_82_a_network_bandwidth_is_refused_and_not_ignored,
+    a_bound_of_the_disk_holds_or_is_refused,
     fr_020a_83_a_fork_bomb_meets_the_pids_limit,
     fr_020a_87_out_of_memory_is_137_and_said,
     fr_020a_87_a_childs_out_of_memory_is_a_warning,
@@ -40,6 +43,55 @@ fn fr_020a_79_80_83_89_limits_arrive_in_the_cgroup(ctx: &Ctx) {
     assert_eq!(
         quota.parse::<u64>().unwrap() * 2,
         period.parse::<u64>().unwrap()
+    );
+}
+
+fn fr_020a_80_swap_is_given_where_it_is_asked_for(ctx: &Ctx) {
+    let options = ["--memory", "64m", "--memory-swap", "96m"];
+    let (run, receipt) = ctx.sh_receipt(&options, SHOW_LIMITS);
+    let run = run.expect(0);
+    let limits = facts(run.out());
+    assert_eq!(limits["memory"], "67108864");
+    // The second version counts it apart, the first together with the memory.
+    assert!(
+        ["100663296", "33554432"].contains(&limits["swap"]),
+        "{limits:?}"
+    );
+    assert_eq!(receipt["limits"]["memory_swap"], 96 << 20);
+    ctx.exec(&["--memory", "64m", "--memory-swap", "63m"], &["true"])
+        .expect_error("ACODE-CTN-007");
+}
+
+fn fr_020a_82_a_network_bandwidth_is_refused_and_not_ignored(ctx: &Ctx) {
+    let run = ctx
+        .exec(&["-v", "--network-bandwidth", "1m"], &["true"])
+        .expect_error("ACODE-CTN-007");
+    for part in ["neither Docker on Linux nor Podman", "--network"] {
+        assert!(run.err().contains(part), "{}", run.err());
+    }
+    assert!(!run.err().contains("creating"), "{}", run.err());
+}
+
+/// Where the engine's storage has no quotas it has to say so.
+fn a_bound_of_the_disk_holds_or_is_refused(ctx: &Ctx) {
+    let root = ["--writable-root", "--user", "0", "--allow-root"];
+    let fill = "dd if=/dev/zero of=/big bs=1M count=20 2>/dev/null; wc -c < /big";
+    let run = ctx.sh(&[&root[..], &["--disk", "8m"]].concat(), fill);
+    if run.status == 125 {
+        let run = run.expect_error("ACODE-CTN-007");
+        for part in ["storage driver is", "pquota", "/workspace:size="] {
+            assert!(run.err().contains(part), "{}", run.err());
+        }
+    } else {
+        let written: u64 = run.expect(0).out().trim().parse().unwrap();
+        assert!(written <= 9 << 20, "{written} bytes on a disk of 8 MiB");
+    }
+    ctx.exec(&["--disk", "8m"], &["true"])
+        .expect_error("ACODE-CTN-007");
+    let (_, receipt) = ctx.sh_receipt(&root, "true");
+    assert!(
+        receipt["unbounded_disk"].as_str().unwrap().contains("root"),
+        "{receipt}"
     );
 }
 

@@ -4,7 +4,10 @@
 //! Where none answers, every test is ignored.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod audit;
 mod behind;
+mod bounds;
+mod cis;
 mod commands;
 mod config;
 mod ending;
@@ -12,18 +15,22 @@ mod exec;
 #[path = "../support/fault_proxy.rs"]
 mod fault_proxy;
 mod faults;
+mod files;
 mod foreign;
 mod helpers;
 mod isolation;
 mod library;
 mod limits;
 mod load;
+mod mounts;
 mod names;
 mod orphans;
 mod ownership;
+mod probe;
 mod receipt;
 mod running;
 mod scenarios;
+mod secrets;
 mod streams;
 mod support;
 
@@ -48,10 +55,17 @@ fn main() -> ExitCode {
         receipt::TESTS,
         streams::TESTS,
         isolation::TESTS,
+        probe::TESTS,
+        cis::TESTS,
         helpers::TESTS,
         limits::TESTS,
+        mounts::TESTS,
+        secrets::TESTS,
+        bounds::TESTS,
+        audit::TESTS,
         ending::TESTS,
         faults::TESTS,
+        files::TESTS,
         names::TESTS,
         commands::TESTS,
         config::TESTS,

@@ -82,16 +82,23 @@ impl Running {
 
     /// As the machine's death would: the client goes, and its guard with it.
     pub(crate) fn kill_with_guard(&self) {
+        if let Some(guard) = self.guard() {
+            kill(Pid::from_raw(guard), Signal::SIGKILL).unwrap();
+        }
+        self.signal(Signal::SIGKILL);
+    }
+
+    /// The process that stands guard for it.
+    pub(crate) fn guard(&self) -> Option<i32> {
         let client = self.child.id().to_string();
         for entry in std::fs::read_dir("/proc").unwrap().flatten() {
             let command = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
             let words: Vec<&[u8]> = command.split(|&byte| byte == 0).collect();
             if words.get(1..3) == Some(&[b"__guard", client.as_bytes()]) {
-                let guard = entry.file_name().to_str().unwrap().parse().unwrap();
-                kill(Pid::from_raw(guard), Signal::SIGKILL).unwrap();
+                return Some(entry.file_name().to_str().unwrap().parse().unwrap());
             }
         }
-        self.signal(Signal::SIGKILL);
+        None
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

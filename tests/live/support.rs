@@ -140,6 +140,15 @@ impl Ctx {
         !self.target.plain && !self.target.is_podman()
     }
 
+    /// Options for the engine's process 1, where every task has that anyway.
+    pub(crate) fn engine_init(&self) -> &'static [&'static str] {
+        if self.target.plain {
+            &[]
+        } else {
+            &["--init", "engine"]
+        }
+    }
+
     /// A file of this test's.
     pub(crate) fn file(&self, name: &str) -> String {
         self.dir.join(name).to_str().unwrap().to_owned()

@@ -123,6 +123,12 @@ pub(crate) const CASES: &[Case] = &[
     case("container_remove/ok", Before::Exited, TRUE),
     case("container_remove/missing", Before::Absent, &[]),
     case("container_remove/running", Before::Running, SLEEP),
+    case("container_stats/running", Before::Running, SLEEP),
+    case("container_stats/exited", Before::Exited, TRUE),
+    case("container_stats/missing", Before::Absent, &[]),
+    case("container_changes/some", Before::Created, TRUE),
+    case("container_changes/none", Before::Created, TRUE),
+    case("container_changes/missing", Before::Absent, &[]),
     case("archive_get/file", Before::Created, TRUE),
     case("archive_get/missing", Before::Created, TRUE),
     case("archive_put/ok", Before::Created, TRUE),
@@ -196,7 +202,10 @@ pub(crate) fn create_body(case: &Case) -> CreateBody {
             network_mode: "none".to_owned(),
             // With an init the engine finds the init, and only the init finds out that there is no such command.
             init: case.cmd != NOPE,
-            readonly_rootfs: !matches!(case.name, "archive_get/file" | "archive_put/ok"),
+            readonly_rootfs: !matches!(
+                case.name,
+                "archive_get/file" | "archive_put/ok" | "container_changes/some"
+            ),
             cap_drop: vec!["ALL".to_owned()],
             cap_add: if case.name == "container_create/bad_request" {
                 vec!["NOPE".to_owned()]

@@ -196,6 +196,43 @@ const ROWS: &[Row] = &[
         PODMAN,
         r#"1: sha256:<I> ["docker.io/library/busybox:latest"] ["docker.io/library/busybox@sha256:<O>"] 2000000 bytes at 1000000000"#,
     ),
+    (
+        "container_stats/running",
+        DOCKER,
+        "cpu true, memory true, its peak true, 2 processes, 0 block devices, 0 networks",
+    ),
+    (
+        "container_stats/running",
+        PODMAN,
+        "cpu true, memory true, its peak false, 2 processes, 0 block devices, 0 networks",
+    ),
+    (
+        "container_stats/exited",
+        ALL,
+        "cpu false, memory false, its peak false, 0 processes, 0 block devices, 0 networks",
+    ),
+    (
+        "container_stats/missing",
+        DOCKER,
+        "ACODE-CTN-014 not-found: the engine answered 404 Not Found: No such container: acode-fixtures-missing",
+    ),
+    (
+        "container_stats/missing",
+        PODMAN,
+        r#"ACODE-CTN-014 not-found: the engine answered 404 Not Found: no container with name or ID "acode-fixtures-missing" found: no such container"#,
+    ),
+    ("container_changes/some", ALL, "1: 1 /greeting.txt"),
+    ("container_changes/none", ALL, "0: "),
+    (
+        "container_changes/missing",
+        DOCKER,
+        "ACODE-CTN-014 not-found: the engine answered 404 Not Found: No such container: acode-fixtures-missing",
+    ),
+    (
+        "container_changes/missing",
+        PODMAN,
+        "ACODE-CTN-014 retryable: the engine answered 500 Internal Server Error: acode-fixtures-missing not found: layer not known",
+    ),
     ("image_import/ok", ALL, "imported"),
     (
         "image_import/garbage",

@@ -2,6 +2,7 @@
 
 pub(crate) mod archive;
 pub(crate) mod attach;
+mod changes;
 mod create;
 mod inspect;
 mod kill;
@@ -9,6 +10,7 @@ pub(crate) mod list;
 pub(crate) mod logs;
 pub(crate) mod remove;
 mod start;
+mod stats;
 mod stop;
 pub(crate) mod wait;
 
