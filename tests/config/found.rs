@@ -34,6 +34,16 @@ fn the_repository_is_that_of_the_option_or_around_the_working_directory() {
         memory("repository", &["--repo", &files.dir.file("elsewhere")]),
         "4g from built-in"
     );
+    for workspace in [root.clone(), format!("{root}:ro")] {
+        assert_eq!(memory("elsewhere", &["--workspace", &workspace]), here);
+    }
+    let elsewhere = files.dir.file("elsewhere");
+    let options = ["--workspace", &elsewhere, "--repo", &root];
+    assert_eq!(memory("elsewhere", &options), here);
+    assert_eq!(
+        memory("repository", &["--workspace", &elsewhere]),
+        "4g from built-in"
+    );
     // A worktree's .git is a file; a directory of the repository's is not its root.
     fs::remove_dir(files.dir.file("repository/.git")).unwrap();
     fs::write(files.dir.file("repository/.git"), "gitdir: /x").unwrap();

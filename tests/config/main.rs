@@ -249,6 +249,25 @@ fn defaults_are_those_of_tasks_and_of_global_options_alone() {
 }
 
 #[test]
+fn the_environment_names_the_engine_before_the_operators_file_does() {
+    let files = Files::new("host", Some("defaults: {host: /of-file.sock}"), None);
+    let list = |variables: &[(&str, &str)], options: &[&str]| {
+        let mut command = files.program_in("elsewhere");
+        command.env_remove("DOCKER_HOST");
+        command.envs(variables.iter().copied());
+        Run::of(command.arg("list").args(options))
+            .expect(125)
+            .stderr
+    };
+    let variable = ("DOCKER_HOST", "unix:///of-variable.sock");
+    assert!(list(&[], &[]).contains("/of-file.sock"));
+    assert!(list(&[("DOCKER_HOST", "")], &[]).contains("/of-file.sock"));
+    assert!(list(&[variable], &[]).contains("/of-variable.sock"));
+    assert!(list(&[("DOCKER_CONTEXT", "no-such")], &[]).contains("'no-such'"));
+    assert!(list(&[variable], &["--host", "/of-option.sock"]).contains("/of-option.sock"));
+}
+
+#[test]
 fn files_are_checked_by_name() {
     let files = Files::new(
         "check",
