@@ -6,7 +6,8 @@ use super::files::FILES_DIR;
 use super::limits::Resolved;
 use super::mounts::{CheckedMount, is_within};
 use super::secret;
-use super::spec::{TaskSpec, WORKSPACE, bare_capability, clean_inside_path};
+use super::spec::{TaskSpec, WORKSPACE, bare_capability};
+use super::tmpfs::clean_inside_path;
 use crate::engine::EngineKind;
 use crate::error::{Code, Error, Result, shown};
 use crate::model::{
@@ -366,9 +367,9 @@ fn tmpfs(
 #[cfg(test)]
 mod tests {
     use super::super::seccomp;
-    use super::super::spec::Tmpfs;
     use super::*;
     use crate::protocol::image_ref::ImageRef;
+    use crate::task::Tmpfs;
 
     const LIMITS: Resolved = Resolved {
         memory: 4 << 30,

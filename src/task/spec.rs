@@ -10,6 +10,7 @@ use super::image::PullPolicy;
 use super::limits::{HostCapacity, Limits};
 use super::mounts::{self, BindMount, Workspace};
 use super::secret::{self, Secret};
+use super::tmpfs::{Tmpfs, check_inside_path, clean_inside_path};
 use super::user::User;
 use crate::error::{Code, Error, Result, shown};
 use crate::model::LogConfig;
@@ -17,7 +18,6 @@ use crate::protocol::image_ref::ImageRef;
 use crate::protocol::labels::parse_user_label;
 use crate::protocol::name::{ContainerName, Prefix};
 use crate::protocol::order::{MAX_PAYLOAD, TerminalSize};
-use crate::protocol::units::parse_size;
 
 /// Where a task runs and keeps its files unless said otherwise.
 pub const WORKSPACE: &str = "/workspace";
@@ -130,47 +130,6 @@ pub struct TaskSpec {
     pub keep: bool,
     /// Limits and protections whose absence is accepted, by name, where the engine ignores them.
     pub accept_ignored: Vec<String>,
-}
-
-/// A tmpfs inside: `PATH[:size=SIZE]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tmpfs {
-    /// Absolute path.
-    pub path: String,
-    /// Bytes; `None` shares what the others leave of half the memory limit.
-    pub size: Option<u64>,
-}
-
-impl Tmpfs {
-    /// Reads `PATH` or `PATH:size=SIZE`.
-    ///
-    /// # Errors
-    /// A sentence that says what would be right.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let (path, options) = text
-            .split_once(':')
-            .map_or((text, None), |(path, options)| (path, Some(options)));
-        let path = clean_inside_path(path)?;
-        let size = match options {
-            None => None,
-            Some(options) => {
-                let size = options.strip_prefix("size=").ok_or_else(|| {
-                    format!(
-                        "tmpfs '{}': the only option is size, as in /scratch:size=64m",
-                        shown(text)
-                    )
-                })?;
-                Some(parse_size(size).and_then(|s| {
-                    if s == 0 {
-                        Err("a tmpfs cannot have size 0".into())
-                    } else {
-                        Ok(s)
-                    }
-                })?)
-            }
-        };
-        Ok(Self { path, size })
-    }
 }
 
 impl TaskSpec {
@@ -388,42 +347,6 @@ fn check_env(key: &str, value: &str) -> Result<(), String> {
         ));
     }
     Ok(())
-}
-
-/// An absolute path inside the container, without `..`.
-fn check_inside_path(path: &str) -> Result<(), String> {
-    let fine = path.starts_with('/')
-        && path.len() <= 4096
-        && !path.split('/').any(|part| part == "..")
-        && !path.chars().any(char::is_control);
-    if fine {
-        Ok(())
-    } else {
-        Err(format!(
-            "'{}' is not an absolute path without '..'",
-            shown(path)
-        ))
-    }
-}
-
-/// Such a path without what would change the meaning of mount options, in its shortest form: the engine compares it with the image's
-/// volumes, whose paths it shortens too, and mounts both where they differ.
-pub(super) fn clean_inside_path(path: &str) -> Result<String, String> {
-    check_inside_path(path)?;
-    if path.contains([',', ':']) {
-        return Err(format!(
-            "a path for a mount cannot contain ',' or ':' as '{}' does",
-            shown(path)
-        ));
-    }
-    let parts: Vec<&str> = path
-        .split('/')
-        .filter(|part| !matches!(*part, "" | "."))
-        .collect();
-    if parts.is_empty() {
-        return Err("a mount over / would hide the image".into());
-    }
-    Ok(format!("/{}", parts.join("/")))
 }
 
 #[cfg(test)]
