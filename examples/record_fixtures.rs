@@ -12,10 +12,10 @@ mod mask;
 #[path = "../tests/support/fixture_proxy.rs"]
 mod proxy;
 #[path = "../tests/support/registry_faults.rs"]
-#[expect(dead_code, reason = "it makes no faults here")]
+#[expect(dead_code, clippy::unwrap_used, reason = "it makes no faults here")]
 mod registry_faults;
 #[path = "../tests/support/registry_server.rs"]
-#[expect(dead_code, reason = "it wants no password here")]
+#[expect(dead_code, clippy::unwrap_used, reason = "it wants no password here")]
 mod registry_server;
 
 use std::error::Error;
