@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+#[path = "../fuzz/images.rs"]
+mod images;
 #[path = "../fuzz/process_1.rs"]
 mod process_1;
 #[path = "../fuzz/properties.rs"]
@@ -31,6 +33,16 @@ fn names() {
 #[test]
 fn demultiplexing() {
     replay("demux", properties::demux);
+}
+
+#[test]
+fn references_and_patterns() {
+    replay("image", images::image);
+}
+
+#[test]
+fn pulls() {
+    replay("pull", images::pull);
 }
 
 #[test]

@@ -3,7 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "support/scripted.rs"]
-#[expect(dead_code, reason = "some faults are the matter of other tests")]
 mod scripted;
 
 use std::time::{Duration, Instant};
@@ -338,9 +337,12 @@ async fn fr_020a_39_a_pull_is_tried_again_after_the_time_that_is_said() {
 
 #[tokio::test]
 async fn fr_020a_39_a_pull_that_is_cut_is_tried_again_and_one_that_is_refused_is_not() {
-    let (result, asked, waited) = pull(Fault::Close, 1).await;
-    result.unwrap();
-    assert_eq!((asked, waited), (2, 1));
+    let cut = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{\"sta\r\n";
+    for fault in [Fault::Close, Fault::AnswerAndClose(cut.to_vec())] {
+        let (result, asked, waited) = pull(fault, 1).await;
+        result.unwrap();
+        assert_eq!((asked, waited), (2, 1));
+    }
     for (answer, code) in [
         (response("403 Forbidden", "denied"), Code::PullFailed),
         (
