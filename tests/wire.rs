@@ -3,13 +3,13 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "support/scripted.rs"]
-#[expect(dead_code, reason = "some faults are the matter of other tests")]
 mod scripted;
 
 use std::time::{Duration, Instant};
 
+use acode_rt::engine::{Engine, PullStep};
 use acode_rt::task::{Plan, StartFailure};
-use acode_rt::{Canceller, Code, Outcome, TaskIo};
+use acode_rt::{Canceller, Code, ImageRef, Outcome, TaskIo};
 use scripted::{Fault, Rule, Scripted, always, once, response, run, run_past_deadline, spec};
 
 #[tokio::test]
@@ -361,4 +361,70 @@ async fn an_engine_that_is_too_old_or_too_new_is_named() {
         .await
         .unwrap_err();
     assert!(error.to_string().contains("no container engine"), "{error}");
+}
+
+/// A pull of which the first answers are these, and the next is good: how it ended, and how often it was waited.
+async fn pull(first: Fault, times: u32) -> (acode_rt::Result<()>, usize, usize) {
+    let chunk = "{\"status\":\"Pulling from x\",\"id\":\"1\"}\r\n";
+    let good = format!(
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{chunk}\r\n0\r\n\r\n",
+        chunk.len()
+    );
+    let rules = [
+        Rule {
+            call: "fromImage",
+            fault: first,
+            times,
+        },
+        always("fromImage", Fault::Answer(good.into_bytes())).remove(0),
+    ];
+    let scripted = Scripted::start(&rules);
+    let engine = Engine::connect(&scripted.host()).await.unwrap();
+    let image = ImageRef::parse("localhost:1/x").unwrap();
+    let mut waited = 0;
+    let result = engine
+        .image_pull_once(&image, |step| {
+            waited += usize::from(matches!(step, PullStep::Waiting { .. }));
+        })
+        .await;
+    let asked = "fromImage=localhost%3A1%2Fx%3Alatest ";
+    (result, scripted.count(asked), waited)
+}
+
+#[tokio::test]
+async fn fr_020a_39_a_pull_is_tried_again_after_the_time_that_is_said() {
+    let busy = b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 2\r\nContent-Length: 0\r\n\r\n";
+    let begun = Instant::now();
+    let (result, asked, waited) = pull(Fault::Answer(busy.to_vec()), 1).await;
+    result.unwrap();
+    assert_eq!((asked, waited), (2, 1));
+    assert!((2000..8000).contains(&begun.elapsed().as_millis()));
+}
+
+#[tokio::test]
+async fn fr_020a_39_a_pull_that_is_cut_is_tried_again_and_one_that_is_refused_is_not() {
+    let cut = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{\"sta\r\n";
+    for fault in [Fault::Close, Fault::AnswerAndClose(cut.to_vec())] {
+        let (result, asked, waited) = pull(fault, 1).await;
+        result.unwrap();
+        assert_eq!((asked, waited), (2, 1));
+    }
+    for (answer, code) in [
+        (response("403 Forbidden", "denied"), Code::PullFailed),
+        (
+            response("500 Internal Server Error", r#"{"message":"denied: no"}"#),
+            Code::PullFailed,
+        ),
+        (response("404 Not Found", "no"), Code::ImageNotFound),
+        (
+            response("200 OK", r#"{"error":"no space"}"#),
+            Code::PullFailed,
+        ),
+        (response("200 OK", "[1]"), Code::PullFailed),
+        (response("200 OK", "no JSON"), Code::PullFailed),
+    ] {
+        let (result, asked, waited) = pull(Fault::Answer(answer), u32::MAX).await;
+        assert_eq!(result.unwrap_err().code(), code);
+        assert_eq!((asked, waited), (1, 0));
+    }
 }
