@@ -103,6 +103,8 @@ fn exec(ctx: &Ctx, options: &[&str]) -> (Run, Value) {
         &ctx.session,
         "--sweep",
         "off",
+        "--pull",
+        "never",
         "--receipt",
         &file,
     ]);
