@@ -100,7 +100,8 @@ impl TaskContainer {
     pub async fn create_by(runner: &Runner, mut spec: TaskSpec) -> Result<Self> {
         // Our own process 1 is led by the driver.
         spec.engine_init = true;
-        Self::create_planned(runner, runner.plan(spec).await?).await
+        // Boxed, so that whoever awaits it does not carry its state.
+        Box::pin(Self::create_planned(runner, runner.plan(spec).await?)).await
     }
 
     pub(super) async fn create_planned(runner: &Runner, mut plan: Plan) -> Result<Self> {
