@@ -22,6 +22,7 @@ mod names;
 mod orphans;
 mod ownership;
 mod probe;
+mod protections;
 mod receipt;
 mod running;
 mod scenarios;
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
         isolation::TESTS,
         probe::TESTS,
         cis::TESTS,
+        protections::TESTS,
         helpers::TESTS,
         limits::TESTS,
         ending::TESTS,
