@@ -324,6 +324,29 @@ async fn nfr_020a_27_nothing_runs_without_any_filter() {
 }
 
 #[tokio::test]
+async fn nfr_020a_27_the_engines_own_filter_has_to_be_there() {
+    let info = response(
+        "200 OK",
+        r#"{"SecurityOptions":["name=seccomp,profile=unconfined"]}"#,
+    );
+    let scripted = Scripted::start(&always("/info", Fault::Answer(info)));
+    let engine = scripted.connect().await.unwrap();
+    let mut spec = spec();
+    spec.engine_seccomp = true;
+    let run =
+        |spec| async { acode_rt::run(&engine, spec, TaskIo::default(), &Canceller::new()).await };
+    let error = run(spec.clone()).await.unwrap_err();
+    assert_eq!(error.code(), Code::LimitInvalid);
+    assert!(error.to_string().contains("seccomp"), "{error}");
+    assert_eq!(scripted.count("/start"), 0);
+    spec.accept_ignored = vec!["seccomp".into()];
+    let receipt = run(spec).await.unwrap();
+    assert_eq!(receipt.protections.seccomp, "none");
+    let ignored: Vec<&str> = receipt.ignored.iter().map(|ignored| ignored.name).collect();
+    assert_eq!(ignored, ["seccomp"]);
+}
+
+#[tokio::test]
 async fn what_was_not_asked_for_is_an_error_and_nothing_starts() {
     let scripted = Scripted::start(&[]);
     let engine = scripted.connect().await.unwrap();
