@@ -294,6 +294,22 @@ async fn nfr_020a_27_an_engine_that_does_not_start_with_our_filter_keeps_its_own
     assert!(!ours(&plan().await.unwrap()), "it is remembered");
 }
 
+/// The scripted engine is in our root directory, as a proxy would be, and is no Podman: it is asked for no file of ours.
+#[tokio::test]
+async fn nfr_020a_27_what_forwards_a_socket_is_not_taken_for_podman() {
+    let podman = b"HTTP/1.1 200 OK\r\nApi-Version: 1.41\r\nLibpod-Api-Version: 5.4.2\r\nServer: Libpod/5.4.2 (linux)\r\nContent-Length: 2\r\n\r\nOK";
+    let scripted = Scripted::start(&always("/_ping", Fault::Answer(podman.to_vec())));
+    let engine = scripted.connect().await.unwrap();
+    assert!(engine.takes_our_filter().is_err());
+    let plan = Plan::new(&engine, spec()).await.unwrap();
+    assert_eq!(
+        plan.create_body().host_config.security_opt,
+        ["no-new-privileges"]
+    );
+    let ran = acode_rt::run(&engine, spec(), TaskIo::default(), &Canceller::new()).await;
+    assert_eq!(ran.unwrap().protections.seccomp, "engine");
+}
+
 #[tokio::test]
 async fn nfr_020a_27_nothing_runs_without_any_filter() {
     for security in ["name=seccomp,profile=unconfined", "name=apparmor"] {
@@ -305,6 +321,29 @@ async fn nfr_020a_27_nothing_runs_without_any_filter() {
         assert_eq!(scripted.count("/start"), 1, "the one that failed");
         assert!(!scripted.container_exists());
     }
+}
+
+#[tokio::test]
+async fn nfr_020a_27_the_engines_own_filter_has_to_be_there() {
+    let info = response(
+        "200 OK",
+        r#"{"SecurityOptions":["name=seccomp,profile=unconfined"]}"#,
+    );
+    let scripted = Scripted::start(&always("/info", Fault::Answer(info)));
+    let engine = scripted.connect().await.unwrap();
+    let mut spec = spec();
+    spec.engine_seccomp = true;
+    let run =
+        |spec| async { acode_rt::run(&engine, spec, TaskIo::default(), &Canceller::new()).await };
+    let error = run(spec.clone()).await.unwrap_err();
+    assert_eq!(error.code(), Code::LimitInvalid);
+    assert!(error.to_string().contains("seccomp"), "{error}");
+    assert_eq!(scripted.count("/start"), 0);
+    spec.accept_ignored = vec!["seccomp".into()];
+    let receipt = run(spec).await.unwrap();
+    assert_eq!(receipt.protections.seccomp, "none");
+    let ignored: Vec<&str> = receipt.ignored.iter().map(|ignored| ignored.name).collect();
+    assert_eq!(ignored, ["seccomp"]);
 }
 
 #[tokio::test]

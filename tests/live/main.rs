@@ -27,6 +27,7 @@ mod names;
 mod orphans;
 mod ownership;
 mod probe;
+mod protections;
 mod receipt;
 mod running;
 mod scenarios;
@@ -57,6 +58,7 @@ fn main() -> ExitCode {
         isolation::TESTS,
         probe::TESTS,
         cis::TESTS,
+        protections::TESTS,
         helpers::TESTS,
         limits::TESTS,
         mounts::TESTS,
