@@ -23,6 +23,7 @@ tests![
     more_than_the_limits_is_an_error_and_leaves_no_half_file,
     paths_that_are_swapped_while_the_task_runs_lead_nowhere,
     collecting_ends_on_request,
+    what_is_cut_off_never_has_its_name,
     the_volume_goes_with_its_container,
     the_library_has_the_same,
 ];
@@ -410,6 +411,35 @@ fn collecting_ends_on_request(ctx: &Ctx) {
     assert_eq!(receipt["removed"], true);
     let error = receipt["files"]["error"].as_str().unwrap();
     assert!(error.contains("on request"), "{error}");
+}
+
+fn what_is_cut_off_never_has_its_name(ctx: &Ctx) {
+    for signal in [Signal::SIGTERM, Signal::SIGKILL] {
+        let dir = place(ctx, &[]);
+        let artifact = format!("big:{dir}/");
+        let running = ctx.start(&["--artifact", &artifact], "truncate -s 3G big; echo ready");
+        let begun = std::time::Instant::now();
+        while all(&dir).is_empty() {
+            assert!(begun.elapsed() < crate::support::PATIENCE, "nothing comes");
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        running.signal(signal);
+        running.wait();
+        let left = all(&dir);
+        match signal {
+            Signal::SIGTERM => assert_eq!(left, Vec::<String>::new()),
+            _ => assert!(left.len() == 1 && left[0].ends_with(".part"), "{left:?}"),
+        }
+        let begun = std::time::Instant::now();
+        while !ctx.containers().is_empty() {
+            assert!(
+                begun.elapsed() < crate::support::PATIENCE,
+                "the container is left"
+            );
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        fs::remove_dir_all(dir).unwrap();
+    }
 }
 
 fn the_volume_goes_with_its_container(ctx: &Ctx) {
