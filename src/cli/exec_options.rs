@@ -281,9 +281,9 @@ impl Exec {
         spec.stop_timeout = self.stop_timeout;
         spec.cleanup_timeout = self.cleanup_timeout;
         spec.max_output = self.max_output;
-        spec.copy_in.clone_from(&self.copy_in);
-        spec.artifacts.clone_from(&self.artifacts);
-        spec.artifact_limit = self.artifact_limit;
+        spec.files.copy_in.clone_from(&self.copy_in);
+        spec.files.artifacts.clone_from(&self.artifacts);
+        spec.files.artifact_limit = self.artifact_limit;
         spec.require_disk_bound = self.require_disk_bound;
         spec.keep = self.keep;
         spec.log = self.log()?;

@@ -25,8 +25,8 @@ pub use applied::{Ignored, NAMES as IGNORABLE};
 pub use cleanup::remove_confirmed;
 pub use container::{Status, Subscribed, TaskContainer};
 pub use files::{
-    Artifact, ArtifactRequest, CopiedIn, CopyIn, DEFAULT_LIMIT, FILES_DIR, FilesReceipt, Skipped,
-    unpack,
+    Artifact, ArtifactRequest, CopiedIn, CopyIn, DEFAULT_LIMIT, FILES_DIR, Files, FilesReceipt,
+    Skipped, unpack,
 };
 pub use limits::{HostCapacity, Limits, Resolved, parse_throttle, parse_ulimit};
 pub use outcome::{Cancel, Evidence, InitEvidence, Outcome, StartFailure};
