@@ -7,7 +7,7 @@
 mod scripted;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use acode_rt::task::{ArtifactRequest, CopyIn, FilesReceipt, generated_id};
@@ -23,10 +23,10 @@ struct Place(PathBuf);
 
 impl Place {
     fn new() -> Self {
-        Self::below(std::env::temp_dir())
+        Self::below(&std::env::temp_dir())
     }
 
-    fn below(dir: PathBuf) -> Self {
+    fn below(dir: &Path) -> Self {
         let dir = dir.join(format!("acode-files-{}", generated_id().unwrap()));
         fs::create_dir_all(dir.join("in")).unwrap();
         fs::write(dir.join("outside"), "untouched").unwrap();
@@ -311,7 +311,7 @@ async fn copying_in_that_is_given_up_ends_at_once() {
 #[test]
 fn a_hundred_thousand_files_are_a_limit() {
     // A disk takes half a minute for so many.
-    let place = Place::below("/dev/shm".into());
+    let place = Place::below(Path::new("/dev/shm"));
     let many = archive(|tar| {
         for number in 0..=100_000 {
             file(tar, &format!("out/{number}"), "");
