@@ -39,8 +39,8 @@ pub(crate) use cleanup::remove_by;
 pub use cleanup::remove_confirmed;
 pub use container::{Status, Subscribed, TaskContainer};
 pub use files::{
-    Artifact, ArtifactRequest, CopiedIn, CopyIn, DEFAULT_LIMIT, FILES_DIR, FilesReceipt, Skipped,
-    unpack,
+    Artifact, ArtifactRequest, CopiedIn, CopyIn, DEFAULT_LIMIT, FILES_DIR, Files, FilesReceipt,
+    Skipped, unpack,
 };
 pub use image::{OnPull, PullEvent, PullPolicy};
 pub use limits::{HostCapacity, Limits, Resolved, parse_throttle, parse_ulimit};

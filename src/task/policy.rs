@@ -503,6 +503,34 @@ mod tests {
     }
 
     #[test]
+    fn fr_020a_74_files_go_through_an_anonymous_volume_and_only_where_they_are_asked_for() {
+        let mut spec = spec();
+        let plain = body(&spec, &ImageConfig::default(), DOCKER).unwrap();
+        assert!(plain.host_config.tmpfs.contains_key(WORKSPACE));
+        assert_eq!(
+            (plain.host_config.mounts.len(), plain.working_dir.as_str()),
+            (1, WORKSPACE)
+        );
+        spec.files.artifacts = vec![crate::task::ArtifactRequest::parse("out").unwrap()];
+        let volume = |path: &str| ImageConfig {
+            volumes: [(path.to_owned(), serde_json::Value::Null)].into(),
+            ..ImageConfig::default()
+        };
+        let files = body(&spec, &volume(WORKSPACE), DOCKER).unwrap();
+        assert!(!files.host_config.tmpfs.contains_key(WORKSPACE));
+        assert_eq!(files.working_dir, FILES_DIR);
+        assert_eq!(files.env, ["HOME=/workspace/src"]);
+        assert_eq!(
+            serde_json::to_value(&files.host_config.mounts[1]).unwrap(),
+            serde_json::json!({ "Type": "volume", "Target": "/workspace", "ReadOnly": false, "VolumeOptions": { "NoCopy": true } })
+        );
+        let share = |body: &CreateBody| body.host_config.tmpfs["/tmp"].clone();
+        assert_ne!(share(&files), share(&plain), "the volume takes no memory");
+        let hiding = body(&spec, &volume(FILES_DIR), DOCKER).unwrap_err();
+        assert_eq!(hiding.code(), Code::PolicyRefused);
+    }
+
+    #[test]
     fn an_images_volume_cannot_smuggle_mount_options() {
         let image = ImageConfig {
             volumes: [("/data:size=1,exec".to_owned(), serde_json::Value::Null)].into(),

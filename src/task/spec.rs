@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::applied;
 use super::disk;
-use super::files::{self, ArtifactRequest, CopyIn};
+use super::files::Files;
 use super::image::PullPolicy;
 use super::limits::{HostCapacity, Limits};
 use super::mounts::{self, BindMount, Workspace};
@@ -117,13 +117,8 @@ pub struct TaskSpec {
     pub cleanup_timeout: Duration,
     /// How many bytes of output are passed on, both streams together; the rest is read and dropped.
     pub max_output: Option<u64>,
-    /// What is copied in before it starts. With this or artifacts, `/workspace` is a volume without a bound on disk, and the task runs and has
-    /// its `HOME` in `/workspace/src`.
-    pub copy_in: Vec<CopyIn>,
-    /// What is brought out when it has ended, however it did.
-    pub artifacts: Vec<ArtifactRequest>,
-    /// Bytes of all artifacts together: 4 GiB.
-    pub artifact_limit: Option<u64>,
+    /// What is copied in before it starts, and brought out when it has ended.
+    pub files: Files,
     /// Everything that the task can write to is bounded on disk: refuses what needs a volume.
     pub require_disk_bound: bool,
     /// Leave the container there when it has ended.
@@ -172,9 +167,7 @@ impl TaskSpec {
             stop_timeout: Duration::from_secs(10),
             cleanup_timeout: Duration::from_secs(30),
             max_output: None,
-            copy_in: Vec::new(),
-            artifacts: Vec::new(),
-            artifact_limit: None,
+            files: Files::default(),
             require_disk_bound: false,
             keep: false,
             accept_ignored: Vec::new(),
@@ -218,14 +211,7 @@ impl TaskSpec {
         if let Some(workdir) = &self.workdir {
             check_inside_path(workdir).map_err(wrong)?;
         }
-        files::check(&self.copy_in, &self.artifacts).map_err(wrong)?;
         for tmpfs in &self.tmpfs {
-            if self.has_files() && matches!(tmpfs.path.as_str(), WORKSPACE | files::FILES_DIR) {
-                return Err(wrong(format!(
-                    "a tmpfs at {} would hide the files that are copied in and out; leave it out, or choose a directory below",
-                    tmpfs.path
-                )));
-            }
             if clean_inside_path(&tmpfs.path).map_err(wrong)? != tmpfs.path {
                 return Err(wrong(format!(
                     "tmpfs '{}': write its path without extra '/' and '.'",
@@ -252,32 +238,9 @@ impl TaskSpec {
         self.limits.resolve(HostCapacity::default())?;
         secret::check(self)?;
         mounts::check_targets(self)?;
+        self.check_files()?;
         disk::check(self)?;
         self.check_policy()
-    }
-
-    /// Whether files go in or come out, for which `/workspace` has to be a volume.
-    pub(crate) fn has_files(&self) -> bool {
-        !self.copy_in.is_empty() || !self.artifacts.is_empty()
-    }
-
-    /// Where it runs, unless said.
-    pub(crate) fn directory(&self) -> &'static str {
-        if self.has_files() {
-            files::FILES_DIR
-        } else {
-            WORKSPACE
-        }
-    }
-
-    /// Its `HOME`, unless said.
-    pub(crate) fn home(&self) -> &'static str {
-        if self.workspace.is_some() {
-            // What tools keep in their home is not meant for the caller's directory.
-            "/tmp"
-        } else {
-            self.directory()
-        }
     }
 
     fn check_policy(&self) -> Result<()> {

@@ -18,6 +18,7 @@ mod faults;
 mod files;
 mod foreign;
 mod helpers;
+mod hostile_files;
 mod isolation;
 mod library;
 mod limits;
@@ -68,6 +69,7 @@ fn main() -> ExitCode {
         ending::TESTS,
         faults::TESTS,
         files::TESTS,
+        hostile_files::TESTS,
         names::TESTS,
         commands::TESTS,
         config::TESTS,
