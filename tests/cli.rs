@@ -15,7 +15,7 @@ use nix::unistd::geteuid;
 use serde_json::Value;
 use untouched::{Dir, PROGRAM, Run, Untouched, program, program_at};
 
-const COMMANDS: [&str; 9] = [
+const COMMANDS: [&str; 10] = [
     "exec",
     "list",
     "inspect",
@@ -24,6 +24,7 @@ const COMMANDS: [&str; 9] = [
     "rm",
     "cleanup",
     "doctor",
+    "config",
     "completions",
 ];
 
@@ -36,8 +37,7 @@ fn wrong_usage_exits_2() {
     let engine = Untouched::new("usage");
     let usages = [
         "bogus",
-        "exec",
-        "exec -- true",
+        "config",
         "exec --image UPPER -- true",
         "exec --image= -- true",
         "rm",

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+#[path = "../fuzz/archive.rs"]
+mod archive;
 #[path = "../fuzz/process_1.rs"]
 mod process_1;
 #[path = "../fuzz/properties.rs"]
@@ -46,4 +48,9 @@ fn orders_to_process_1() {
 #[test]
 fn records_of_process_1() {
     replay("records", process_1::records);
+}
+
+#[test]
+fn archives_of_artifacts() {
+    replay("extract", archive::extract);
 }

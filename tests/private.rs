@@ -111,6 +111,7 @@ fn run(test: fn(&mut PrivateEngine), disk: Option<u64>) -> Result<Completion, Fa
 fn program(engine: &PrivateEngine) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_acode-rt"));
     command.env_remove("ACODE_SESSION").env_remove("ACODE_TASK");
+    command.env("XDG_CONFIG_HOME", "/nonexistent");
     command.arg("--host").arg(engine.socket());
     command
         .stdin(Stdio::null())

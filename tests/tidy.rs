@@ -45,6 +45,10 @@ fn pure_code_does_no_io() {
         "src/task/state.rs",
         "src/task/state/verdict.rs",
         "src/task/applied.rs",
+        "src/task/applied/unasked.rs",
+        "src/task/protections.rs",
+        "src/task/protections/host.rs",
+        "src/task/protections/task.rs",
         "src/sweep/policy.rs",
     ];
     for (name, text) in files("src", "rs") {
@@ -182,4 +186,34 @@ fn documented_error_codes_are_all_there_are() {
             code.as_str()
         );
     }
+}
+
+/// Every item of the benchmark is in the table, and what is held names a test that there is.
+#[test]
+fn what_the_security_document_claims_is_tested() {
+    let document = fs::read_to_string(root().join("docs/security.md")).unwrap();
+    let tests = fs::read_to_string(root().join("tests/live/cis.rs")).unwrap();
+    let rows: Vec<Vec<&str>> = document
+        .lines()
+        .filter(|line| line.starts_with("| 5."))
+        .map(|line| line.split('|').map(str::trim).collect())
+        .collect();
+    let numbers: Vec<String> = rows.iter().map(|row| row[1].to_owned()).collect();
+    let all: Vec<String> = (1..=32).map(|item| format!("5.{item}")).collect();
+    assert_eq!(numbers, all);
+    let mut named = 0;
+    for row in &rows {
+        let test = row[4].trim_matches('`');
+        if row[3].starts_with("held") {
+            let number: u32 = row[1][2..].parse().unwrap();
+            assert!(test.starts_with(&format!("cis_5_{number:02}_")), "{row:?}");
+            assert!(tests.contains(&format!("fn {test}(")), "there is no {test}");
+            assert!(tests.contains(&format!("    {test},")), "{test} is not run");
+            named += 1;
+        } else {
+            assert!(row[3].starts_with("not applicable: "), "{row:?}");
+            assert_eq!(test, "", "{row:?}");
+        }
+    }
+    assert_eq!(named, tests.matches("fn cis_5_").count());
 }

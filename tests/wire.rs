@@ -9,7 +9,7 @@ mod scripted;
 use std::time::{Duration, Instant};
 
 use acode_rt::protocol::glob::Glob;
-use acode_rt::task::{Audit, StartFailure, Usage};
+use acode_rt::task::{Audit, Plan, StartFailure, Usage};
 use acode_rt::{Canceller, Code, Outcome, Runner, TaskIo};
 use scripted::{Fault, Rule, Scripted, always, once, response, run, run_past_deadline, spec};
 
@@ -262,6 +262,72 @@ async fn a_limit_that_was_dropped_is_an_error_and_nothing_starts() {
     assert!(error.to_string().contains("memory"), "{error}");
     assert_eq!(scripted.count("/start"), 0);
     assert!(!scripted.container_exists());
+}
+
+/// A start that fails once, on an engine that says this of its host.
+fn start_fails_once(security: &str) -> Vec<Rule> {
+    let info = serde_json::json!({ "NCPU": 64, "SecurityOptions": [security] });
+    let failed = response("500 Internal Server Error", r#"{"message":"seccomp"}"#);
+    [
+        once("/start", Fault::Answer(failed)),
+        always(
+            "/info",
+            Fault::Answer(response("200 OK", &info.to_string())),
+        ),
+    ]
+    .concat()
+}
+
+#[tokio::test]
+async fn nfr_020a_27_an_engine_that_does_not_start_with_our_filter_keeps_its_own() {
+    let scripted = Scripted::start(&start_fails_once("name=seccomp,profile=builtin"));
+    let engine = scripted.connect().await.unwrap();
+    let plan = || Plan::new(&engine, spec());
+    let ours = |plan: &Plan| plan.create_body().host_config.security_opt.len() == 2;
+    assert!(ours(&plan().await.unwrap()));
+    let ran = acode_rt::run(&engine, spec(), TaskIo::default(), &Canceller::new()).await;
+    let receipt = ran.unwrap();
+    assert_eq!(receipt.outcome, Outcome::Exited { code: 7 });
+    assert_eq!(receipt.protections.seccomp, "engine");
+    assert!(receipt.protections.seccomp_because.is_some());
+    assert!(receipt.warnings.iter().any(|text| text.contains("filter")));
+    assert_eq!(scripted.count("/containers/create"), 2);
+    assert!(!ours(&plan().await.unwrap()), "it is remembered");
+}
+
+#[tokio::test]
+async fn nfr_020a_27_nothing_runs_without_any_filter() {
+    for security in ["name=seccomp,profile=unconfined", "name=apparmor"] {
+        let scripted = Scripted::start(&start_fails_once(security));
+        let (result, _) = run(&scripted).await;
+        let error = result.unwrap_err();
+        assert_eq!(error.code(), Code::LimitInvalid);
+        assert!(error.to_string().contains("seccomp"), "{error}");
+        assert_eq!(scripted.count("/start"), 1, "the one that failed");
+        assert!(!scripted.container_exists());
+    }
+}
+
+#[tokio::test]
+async fn what_was_not_asked_for_is_an_error_and_nothing_starts() {
+    let scripted = Scripted::start(&[]);
+    let engine = scripted.connect().await.unwrap();
+    let plan = Plan::new(&engine, spec()).await.unwrap();
+    let mut host = serde_json::to_value(&plan.create_body().host_config).unwrap();
+    host["PidMode"] = "host".into();
+    host["SecurityOpt"] = serde_json::json!(["no-new-privileges"]);
+    let applied = serde_json::json!({
+        "Id": scripted::ID, "Name": "/acode-s-t", "State": { "Status": "created" },
+        "Config": { "User": "1000:1000" }, "HostConfig": host,
+    });
+    let answer = Fault::Answer(response("200 OK", &applied.to_string()));
+    let scripted = Scripted::start(&once("c1/json", answer));
+    let (result, _) = run(&scripted).await;
+    let error = result.unwrap_err().to_string();
+    for name in ["namespaces", "seccomp", "kernel-paths"] {
+        assert!(error.contains(name), "{error}");
+    }
+    assert_eq!(scripted.count("/start"), 0);
 }
 
 #[tokio::test]

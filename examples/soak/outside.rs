@@ -209,6 +209,7 @@ impl Soak {
             command.env_remove(key);
         }
         command
+            .env("XDG_CONFIG_HOME", "/nonexistent")
             .arg("--host")
             .arg(socket)
             .args(["exec", "--image", IMAGE]);

@@ -1,10 +1,12 @@
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use acode_rt::Program;
-use acode_rt::engine::{Engine, EngineKind};
+use acode_rt::engine::Engine;
 use acode_rt::error::{Error, Result};
 use acode_rt::sweep::ledger::{Holding, Kind, Standing, ledger};
 use acode_rt::sweep::owner;
+use acode_rt::task::{Strength, host_protections};
 use clap::Args;
 use serde::Serialize;
 
@@ -58,50 +60,54 @@ impl Doctor {
 }
 
 async fn engine_findings(engine: &Engine) -> std::result::Result<Vec<Finding>, Error> {
-    let info = engine.info().await?;
-    let finding = |what, good, detail| Finding { what, good, detail };
-    let has = |option: &str| {
-        let named = |text: &String| text.contains(&format!("name={option}"));
-        info.security_options.iter().any(named)
+    let (info, version) = tokio::try_join!(engine.info(), engine.version())?;
+    let socket = engine.socket();
+    let good = |what, detail| Finding {
+        what,
+        good: true,
+        detail,
     };
-    let socket = engine.socket().display();
     let mut findings = vec![
-        finding("engine", true, format!("{} at {socket}", engine.server())),
-        finding("api", true, engine.api_version().to_string()),
-        finding(
-            "seccomp",
-            has("seccomp"),
-            if has("seccomp") {
-                "the engine filters system calls".into()
-            } else {
-                "the engine does not say that it filters system calls".into()
-            },
+        good(
+            "engine",
+            format!("{} at {}", engine.server(), socket.display()),
         ),
-        finding(
-            "cgroup",
-            true,
-            format!("version {}", shown(&info.cgroup_version)),
-        ),
-        finding(
-            "swap limit",
-            info.swap_limit,
-            if info.swap_limit {
-                "a memory limit holds for swap too".into()
-            } else {
-                "swap cannot be limited: a memory limit does not hold where there is swap".into()
-            },
-        ),
+        good("api", engine.api_version().to_string()),
+        good("kernel", shown(&version.kernel_version).to_owned()),
     ];
-    if engine.kind() == EngineKind::Docker {
-        let mapped = has("rootless") || has("userns");
-        let detail = if mapped {
-            "root in a container is somebody else on the host"
-        } else {
-            "ids in a container are the host's; tasks do not run as root"
-        };
-        findings.push(finding("user ids", true, detail.into()));
-    }
+    let protections = host_protections(engine.kind(), &info, engine.takes_our_filter());
+    findings.extend(protections.into_iter().map(|protection| Finding {
+        what: protection.name,
+        good: protection.state == Strength::Held,
+        detail: match protection.how {
+            Some(how) => format!("{}; to have it: {how}", protection.why),
+            None => protection.why,
+        },
+    }));
+    findings.push(good(
+        "no new privileges",
+        "sent with every task, whatever the engine's default is".into(),
+    ));
+    findings.extend(socket_access(socket));
     Ok(findings)
+}
+
+/// Who may use the engine's socket may do everything on the host.
+fn socket_access(socket: &Path) -> Option<Finding> {
+    let metadata = std::fs::metadata(socket).ok()?;
+    let (mode, group) = (metadata.mode() & 0o777, metadata.gid());
+    let detail = if mode & 0o002 != 0 {
+        format!("mode {mode:o}: every user of this host is root by it; to have it: chmod o-w")
+    } else if mode & 0o020 != 0 {
+        format!("mode {mode:o}: who is in group {group} is root on this host by it")
+    } else {
+        format!("mode {mode:o}")
+    };
+    Some(Finding {
+        what: "socket",
+        good: mode & 0o002 == 0,
+        detail,
+    })
 }
 
 fn shown(text: &str) -> &str {

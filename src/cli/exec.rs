@@ -6,10 +6,11 @@ use std::time::Duration;
 use acode_rt::engine::Engine;
 use acode_rt::error::{Code, Error, Kind, Result};
 use acode_rt::sweep::{Sweep, sweep};
-use acode_rt::task::{Audit, Outcome, Plan, Receipt, TaskIo, TaskSpec};
+use acode_rt::task::{Audit, Outcome, Receipt, TaskIo, TaskSpec};
 use tokio::time::Instant;
 
 use super::exec_options::{Exec, When};
+use super::explain;
 use super::receipt_file::{ReceiptFile, write_receipt};
 use super::signals::Signals;
 use super::streams::{Broken, Writer};
@@ -22,15 +23,10 @@ const SWEEP_PATIENCE: Duration = Duration::from_secs(2);
 impl Exec {
     pub(crate) async fn run(self, global: &Global) -> Result<i32> {
         if self.dry_run {
-            let spec = self.spec()?;
-            let plan = global.runner().await?.plan(spec).await?;
-            for warning in plan.warnings() {
-                global.warn(warning);
-            }
-            return show_plan(global, &plan).map(|()| 0);
+            return explain::dry_run(global, self.spec(&global.settings)?, self.explain).await;
         }
         let audit = self.audit()?;
-        let spec = self.spec().inspect_err(|error| {
+        let spec = self.spec(&global.settings).inspect_err(|error| {
             if let Some(audit) = &audit {
                 let id = |id: &Option<String>| id.clone().unwrap_or_default();
                 audit.refused(&id(&self.session), &id(&self.task), error);
@@ -178,30 +174,6 @@ fn incomplete(receipt: &mut Receipt, status: u8, why: &str) {
         receipt.status = status;
     }
     receipt.output.lost(why);
-}
-
-fn show_plan(global: &Global, plan: &Plan) -> Result<()> {
-    if global.json {
-        return render::print_json(&serde_json::json!({
-            "name": plan.name().as_str(),
-            "operation": plan.operation(),
-            "image": plan.image(),
-            "limits": plan.limits(),
-            "warnings": plan.warnings(),
-            "command": plan.command()?,
-            "environment": plan.environment()?,
-            "init": { "ours": plan.engine_init().is_none(), "because": plan.engine_init() },
-            "create": plan.create_body(),
-        }));
-    }
-    let body = serde_json::to_string_pretty(plan.create_body()).unwrap_or_default();
-    render::print(&format!(
-        "would create {} from {} ({})\n{body}\nto run {}\n",
-        plan.name(),
-        plan.image().reference,
-        plan.image().id,
-        serde_json::json!(plan.command()?)
-    ))
 }
 
 /// Says what the exit status alone does not.

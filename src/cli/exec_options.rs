@@ -9,10 +9,15 @@ use acode_rt::model::{LogConfig, ThrottleDevice, Ulimit};
 use acode_rt::protocol::glob::Glob;
 use acode_rt::protocol::labels::parse_user_label;
 use acode_rt::protocol::units::{parse_cpus, parse_duration, parse_size};
-use acode_rt::task::{Audit, TaskSpec, Tmpfs, User, generated_id, parse_throttle, parse_ulimit};
+use acode_rt::task::{
+    ArtifactRequest, Audit, BindMount, CopyIn, Secret, TaskSpec, Tmpfs, User, Workspace,
+    generated_id, parse_throttle, parse_ulimit,
+};
 use acode_rt::{ImageRef, Prefix};
 use clap::Args;
 
+use super::config::{Settings, parse_language};
+use super::secrets::SecretSource;
 use super::terminal;
 
 /// Run one task in a fresh container that is removed when it ends
@@ -32,8 +37,14 @@ Examples:
   acode-rt exec --image busybox --dry-run --json -- true")]
 pub(crate) struct Exec {
     /// The image; it must be on the engine
-    #[arg(long, value_parser = ImageRef::parse)]
-    pub(super) image: ImageRef,
+    #[arg(long, env = "ACODE_IMAGE", value_parser = ImageRef::parse)]
+    pub(super) image: Option<ImageRef>,
+    /// Take the image of this language, or of all of these; docker.images in a configuration file names them
+    #[arg(long, env = "ACODE_LANGUAGE", value_delimiter = ',', value_name = "LANGUAGE", value_parser = parse_language)]
+    pub(super) language: Vec<String>,
+    /// The repository whose .agent/config.yml is read [default: the workspace, else around the working directory]
+    #[arg(long, value_name = "DIR")]
+    pub(super) repo: Option<PathBuf>,
     /// Session id [default: generated]
     #[arg(long, env = "ACODE_SESSION")]
     pub(super) session: Option<String>,
@@ -91,16 +102,21 @@ pub(crate) struct Exec {
     pub(super) init: Init,
 
     /// Memory [default: 4g]
-    #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Limits")]
+    #[arg(long, env = "ACODE_MEMORY", value_name = "SIZE", value_parser = parse_size, help_heading = "Limits")]
     pub(super) memory: Option<u64>,
     /// Memory and swap together [default: as --memory, so that there is no swap]
     #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Limits")]
     pub(super) memory_swap: Option<u64>,
     /// CPUs, such as 1.5 [default: 2.0]
-    #[arg(long, value_name = "NUMBER", value_parser = parse_cpus, help_heading = "Limits")]
+    #[arg(long, env = "ACODE_CPUS", value_name = "NUMBER", value_parser = parse_cpus, help_heading = "Limits")]
     pub(super) cpus: Option<u64>,
     /// Processes and threads [default: 1000]
-    #[arg(long, value_name = "NUMBER", help_heading = "Limits")]
+    #[arg(
+        long,
+        env = "ACODE_PIDS",
+        value_name = "NUMBER",
+        help_heading = "Limits"
+    )]
     pub(super) pids: Option<u32>,
     /// A limit of setrlimit, such as nofile=1024:2048
     #[arg(long = "ulimit", value_name = "NAME=SOFT[:HARD]", value_parser = parse_ulimit, help_heading = "Limits")]
@@ -137,7 +153,12 @@ pub(crate) struct Exec {
     pub(super) accept_ignored: Vec<String>,
 
     /// Network: none, bridge, or a network's name
-    #[arg(long, default_value = "none", help_heading = "Isolation")]
+    #[arg(
+        long,
+        env = "ACODE_NETWORK",
+        default_value = "none",
+        help_heading = "Isolation"
+    )]
     pub(super) network: String,
     /// Make the root file system writable
     #[arg(long, help_heading = "Isolation")]
@@ -146,8 +167,36 @@ pub(crate) struct Exec {
     #[arg(long, value_name = "CAPABILITY", help_heading = "Isolation")]
     pub(super) cap_add: Vec<String>,
 
+    /// A directory of ours as /workspace; the task runs as its owner. Read-only with :ro
+    #[arg(long, value_name = "DIR[:ro]", value_parser = Workspace::parse, help_heading = "Files")]
+    pub(super) workspace: Option<Workspace>,
+    /// A file or directory of ours at a path inside, read-only unless :rw is said
+    #[arg(long, value_name = "SOURCE:TARGET[:rw]", value_parser = BindMount::parse, help_heading = "Files")]
+    pub(super) mount: Vec<BindMount>,
+    /// A directory of ours that many tasks may read at once
+    #[arg(long, value_name = "DIR:TARGET", value_parser = parse_cache, help_heading = "Files")]
+    pub(super) cache: Vec<BindMount>,
+    /// Let the engine relabel what is mounted, for SELinux
+    #[arg(long, help_heading = "Files")]
+    pub(super) selinux_relabel: bool,
+    /// A secret as the file /run/secrets/NAME, whose source is `file:PATH`, `env:VARIABLE` or `fd:NUMBER`
+    #[arg(long = "secret", value_name = "NAME=SOURCE", value_parser = SecretSource::parse, help_heading = "Files")]
+    pub(super) secrets: Vec<SecretSource>,
+    /// A secret as the environment variable NAME
+    #[arg(long = "secret-env", value_name = "NAME=SOURCE", value_parser = SecretSource::parse, help_heading = "Files")]
+    pub(super) secret_variables: Vec<SecretSource>,
+    /// The filter of system calls: ours where the engine takes it, or the engine's
+    #[arg(
+        long,
+        value_enum,
+        default_value = "own",
+        value_name = "WHOSE",
+        help_heading = "Isolation"
+    )]
+    pub(super) seccomp: Seccomp,
+
     /// Kill the task after this time; status 124
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = "Time")]
+    #[arg(long, env = "ACODE_TIMEOUT", value_name = "DURATION", value_parser = parse_duration, help_heading = "Time")]
     pub(super) timeout: Option<Duration>,
     /// Between TERM and KILL when the task is cancelled
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "10s", help_heading = "Time")]
@@ -165,6 +214,19 @@ pub(crate) struct Exec {
         help_heading = "Time"
     )]
     pub(super) sweep: When,
+
+    /// Copy a file or directory in before the task starts: under its own name to /workspace/src, which is the working directory then
+    #[arg(long, value_name = "SRC[:DEST]", value_parser = CopyIn::parse, help_heading = "Files")]
+    pub(super) copy_in: Vec<CopyIn>,
+    /// Bring files out when the task has ended, however it did; with *, ?, [...] and **. None there after a success is status 125
+    #[arg(long = "artifact", value_name = "PATH[:DEST]", value_parser = ArtifactRequest::parse, help_heading = "Files")]
+    pub(super) artifacts: Vec<ArtifactRequest>,
+    /// Bytes of all artifacts together [default: 4g]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Files")]
+    pub(super) artifact_limit: Option<u64>,
+    /// Refuse what the task could fill the engine's disk with
+    #[arg(long, help_heading = "Files")]
+    pub(super) require_disk_bound: bool,
 
     /// Write what happened to this file, as JSON
     #[arg(long, value_name = "FILE", help_heading = "Output")]
@@ -198,6 +260,9 @@ pub(crate) struct Exec {
     /// Show what would be created, and create nothing
     #[arg(long, help_heading = "Output")]
     pub(super) dry_run: bool,
+    /// With --dry-run: say what will protect the host from the task, and what will not
+    #[arg(long, requires = "dry_run", help_heading = "Output")]
+    pub(super) explain: bool,
 
     /// The command and its arguments [default: the image's]
     #[arg(trailing_var_arg = true, value_name = "COMMAND")]
@@ -213,6 +278,14 @@ pub(crate) enum Init {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Seccomp {
+    /// Ours where the engine takes it, else the engine's
+    Own,
+    /// The engine's, for a host whose operator has a stricter one
+    Engine,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum When {
     /// While the task runs; at its end it is waited for two seconds at most
     Beside,
@@ -222,14 +295,24 @@ pub(crate) enum When {
     Off,
 }
 
+fn parse_cache(text: &str) -> std::result::Result<BindMount, String> {
+    let cache = BindMount::parse(text)?;
+    if cache.writable {
+        return Err(
+            "a cache is shared, and so read-only; what a task may write to is a --mount".into(),
+        );
+    }
+    Ok(cache)
+}
+
 impl Exec {
     /// The task, checked as far as that can be done without the engine.
-    pub(super) fn spec(&self) -> Result<TaskSpec> {
+    pub(super) fn spec(&self, settings: &Settings) -> Result<TaskSpec> {
         let id = |given: &Option<String>| given.clone().map_or_else(generated_id, Ok);
         let mut spec = TaskSpec::new(
             id(&self.session)?,
             id(&self.task)?,
-            self.image.clone(),
+            settings.image(self.image.as_ref(), &self.language)?,
             self.command.iter().cloned(),
         );
         spec.prefix = self.prefix.clone();
@@ -243,6 +326,7 @@ impl Exec {
         spec.interactive = self.interactive;
         spec.terminal = self.tty.then(terminal::size);
         spec.engine_init = self.init == Init::Engine;
+        spec.engine_seccomp = self.seccomp == Seccomp::Engine;
         spec.entrypoint = self.entrypoint.clone().map(|program| {
             if program.is_empty() {
                 vec![]
@@ -274,12 +358,30 @@ impl Exec {
         spec.tmpfs.clone_from(&self.tmpfs);
         spec.accept_ignored.clone_from(&self.accept_ignored);
         spec.network.clone_from(&self.network);
+        spec.workspace.clone_from(&self.workspace);
+        if let Some(workspace) = &mut spec.workspace {
+            workspace.as_owner = self.user.is_none();
+        }
+        spec.mounts = self.mount.iter().chain(&self.cache).cloned().collect();
+        spec.selinux_relabel = self.selinux_relabel;
+        for source in &self.secrets {
+            spec.secrets
+                .push(Secret::file(&source.name, source.read()?));
+        }
+        for source in &self.secret_variables {
+            spec.secrets
+                .push(Secret::variable(&source.name, source.read()?));
+        }
         spec.writable_root = self.writable_root;
         spec.cap_add.clone_from(&self.cap_add);
         spec.timeout = self.timeout;
         spec.stop_timeout = self.stop_timeout;
         spec.cleanup_timeout = self.cleanup_timeout;
         spec.max_output = self.max_output;
+        spec.copy_in.clone_from(&self.copy_in);
+        spec.artifacts.clone_from(&self.artifacts);
+        spec.artifact_limit = self.artifact_limit;
+        spec.require_disk_bound = self.require_disk_bound;
         spec.keep = self.keep;
         spec.log = self.log()?;
         spec.check()?;

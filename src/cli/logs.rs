@@ -5,7 +5,7 @@ use acode_rt::error::Result;
 use acode_rt::model::Inspect;
 use acode_rt::protocol::demux::Stream;
 use acode_rt::protocol::labels::OPERATION;
-use acode_rt::protocol::record::{Nonce, Strip};
+use acode_rt::protocol::record::{Nonce, Strips};
 use acode_rt::protocol::units::parse_duration;
 use clap::Args;
 
@@ -96,8 +96,7 @@ impl Logs {
 
 /// Takes out of the log what process 1 says to its client, which stands there among the task's output.
 struct Records {
-    stdout: Strip,
-    stderr: Strip,
+    strips: Strips,
     rest: Vec<Chunk>,
     ended: bool,
 }
@@ -107,8 +106,7 @@ impl Records {
         let operation = inspect.config.labels.get(OPERATION);
         let nonce = Nonce::of(operation.map_or("", String::as_str));
         Self {
-            stdout: Strip::new(nonce),
-            stderr: Strip::new(nonce),
+            strips: Strips::new(nonce),
             rest: Vec::new(),
             ended: false,
         }
@@ -118,20 +116,12 @@ impl Records {
         while !self.ended {
             let Some(mut chunk) = log.next().await? else {
                 self.ended = true;
-                for (stream, strip) in [
-                    (Stream::Stdout, &mut self.stdout),
-                    (Stream::Stderr, &mut self.stderr),
-                ] {
-                    let data = strip.finish();
-                    self.rest.push(Chunk { stream, data });
-                }
+                let rest = self.strips.finish();
+                self.rest = rest.map(|(stream, data)| Chunk { stream, data }).into();
                 break;
             };
-            let strip = match chunk.stream {
-                Stream::Stdout => &mut self.stdout,
-                Stream::Stderr => &mut self.stderr,
-            };
-            strip.take(&mut chunk.data, &mut Vec::new());
+            self.strips
+                .take(chunk.stream, &mut chunk.data, &mut Vec::new());
             if !chunk.data.is_empty() {
                 return Ok(Some(chunk));
             }

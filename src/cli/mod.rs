@@ -2,9 +2,11 @@
 
 mod cleanup;
 mod completions;
+mod config;
 mod doctor;
 mod exec;
 mod exec_options;
+mod explain;
 mod inspect;
 mod list;
 mod logging;
@@ -12,16 +14,22 @@ mod logs;
 mod receipt_file;
 mod render;
 mod rm;
+mod secrets;
 mod signals;
 mod stop;
 mod streams;
 mod target;
 mod terminal;
 
+use std::ffi::OsString;
+use std::path::PathBuf;
+
 use acode_rt::engine::{Engine, Host};
 use acode_rt::error::Result;
 use acode_rt::{Program, Runner};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use config::Settings;
 
 /// Exit status of our own failures, as in `docker run`.
 const FAILED: i32 = 125;
@@ -60,6 +68,15 @@ pub(crate) struct Global {
         help_heading = "Global options"
     )]
     host: Option<String>,
+    /// The operator's configuration file [default: `$XDG_CONFIG_HOME/acode-rt/config.yml`]
+    #[arg(
+        long,
+        global = true,
+        env = "ACODE_CONFIG",
+        value_name = "FILE",
+        help_heading = "Global options"
+    )]
+    config: Option<PathBuf>,
     /// Machine-readable: results on standard output, errors on standard error
     #[arg(long, global = true, help_heading = "Global options")]
     json: bool,
@@ -92,6 +109,9 @@ pub(crate) struct Global {
         help_heading = "Global options"
     )]
     log_format: logging::Format,
+    /// What the configuration files say.
+    #[arg(skip)]
+    settings: Settings,
 }
 
 #[derive(Debug, Subcommand)]
@@ -104,6 +124,7 @@ enum Command {
     Rm(rm::Rm),
     Cleanup(cleanup::Cleanup),
     Doctor(doctor::Doctor),
+    Config(config::Config),
     Completions(completions::Completions),
 }
 
@@ -112,9 +133,10 @@ impl Global {
         Engine::connect(&Host::find(self.host.as_deref())?).await
     }
 
-    /// The engine, with this program as process 1 of tasks and as their guard.
+    /// The engine, with this program as process 1 of tasks and as their guard, and what the operator admits.
     async fn runner(&self) -> Result<Runner> {
-        Runner::connect(&Host::find(self.host.as_deref())?, &Program::this()).await
+        let runner = Runner::connect(&Host::find(self.host.as_deref())?, &Program::this()).await?;
+        Ok(runner.with_rules(self.settings.rules()))
     }
 
     /// Something worth knowing, unless it was asked to be quiet.
@@ -129,7 +151,20 @@ impl Global {
 
 /// Runs the program and returns its exit status.
 pub(crate) fn main() -> i32 {
-    let cli = Cli::parse();
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let first = Cli::command().get_matches_from(&arguments);
+    let configured = config::load(&first, arguments);
+    let (matches, settings) = match configured {
+        Ok((again, settings)) => (again.unwrap_or(first), settings),
+        Err(error) => {
+            if let Ok(cli) = Cli::from_arg_matches(&first) {
+                render::error(&cli.global, &error);
+            }
+            return FAILED;
+        }
+    };
+    let mut cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    cli.global.settings = settings;
     logging::init(&cli.global);
     if let Command::Completions(completions) = cli.command {
         return completions.run();
@@ -155,6 +190,7 @@ pub(crate) fn main() -> i32 {
             Command::Rm(rm) => rm.run(global).await,
             Command::Cleanup(cleanup) => cleanup.run(global).await,
             Command::Doctor(doctor) => doctor.run(global).await,
+            Command::Config(config) => config.run(global, &matches),
             Command::Completions(_) => Ok(0),
         }
     });

@@ -76,7 +76,8 @@ fn env_text(key: &str) -> Option<String> {
     env::var(key).ok().filter(|text| !text.is_empty())
 }
 
-fn usual_sockets() -> Vec<PathBuf> {
+/// Where engines usually listen.
+pub(crate) fn usual_sockets() -> Vec<PathBuf> {
     let mut paths = vec![PathBuf::from("/var/run/docker.sock")];
     let runtime = env_text("XDG_RUNTIME_DIR").map(PathBuf::from);
     let home = env_text("HOME").map(PathBuf::from);

@@ -28,6 +28,7 @@ pub use container::logs::{LogStream, LogsOptions};
 pub use container::remove::RemoveOptions;
 pub use container::wait::Waiting;
 pub use host::Host;
+pub(crate) use host::usual_sockets;
 pub use system::events::EventStream;
 pub use system::ping::Ping;
 
@@ -93,6 +94,7 @@ struct Shared {
     clock: (u64, Instant),
     network_fast_path: AtomicBool,
     our_files: AtomicBool,
+    our_filter: AtomicBool,
     /// Whether a Podman was seen to run in our own root directory.
     in_our_root: bool,
 }
@@ -121,6 +123,7 @@ impl Engine {
             clock: (0, Instant::now()),
             network_fast_path: AtomicBool::new(true),
             our_files: AtomicBool::new(true),
+            our_filter: AtomicBool::new(true),
             in_our_root: false,
         };
         let asking = Self {
@@ -219,6 +222,27 @@ impl Engine {
             return Err("the engine does not run in our root directory");
         }
         Ok(())
+    }
+
+    /// Whether this engine may be given our filter of system calls, and why not. Podman reads it from a file, for which it has to run in our
+    /// own root directory.
+    ///
+    /// # Errors
+    /// The reason.
+    pub fn takes_our_filter(&self) -> std::result::Result<(), &'static str> {
+        if self.kind() == EngineKind::Podman {
+            self.takes_our_files()?;
+        }
+        if self.shared.our_filter.load(Ordering::Relaxed) {
+            Ok(())
+        } else {
+            Err("the engine did not take ours")
+        }
+    }
+
+    /// It was sent, and did not start with it.
+    pub(crate) fn refuse_our_filter(&self) {
+        self.shared.our_filter.store(false, Ordering::Relaxed);
     }
 
     /// Whether somebody takes new connections; one that is being shut down may still answer on old ones.

@@ -272,7 +272,10 @@ const ADVICE: [Advice; 20] = [
         kind: "configuration_invalid",
         title: "An option or setting is not valid.",
         causes: &["a value is misspelt or out of range"],
-        actions: &["see `acode-rt help exec`"],
+        actions: &[
+            "see `acode-rt help exec`",
+            "check configuration files: `acode-rt config check`",
+        ],
     },
     Advice {
         code: "ACODE-CTN-016",

@@ -9,6 +9,7 @@
 //! It is one thread and one loop over `poll`, without a runtime.
 
 mod output;
+mod prepare;
 mod spawn;
 mod supervise;
 mod task_input;

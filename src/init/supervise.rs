@@ -23,7 +23,7 @@ use super::terminal::Terminal;
 use super::used;
 use crate::program::close_inherited;
 use crate::protocol::order::{Hello, Orders};
-use crate::protocol::record::{ABANDONED, Cause, End, How, Record};
+use crate::protocol::record::{ABANDONED, Cause, End, How, Record, Unprepared};
 
 /// What is killed and does not die for so long (it may belong to another user) dies with us.
 const REAP_PATIENCE: Duration = Duration::from_secs(2);
@@ -74,6 +74,11 @@ struct Supervisor {
     command: Vec<OsString>,
     variables: Vec<(OsString, OsString)>,
     command_bytes: usize,
+    /// Mounts and secrets so far.
+    mounts: u16,
+    secrets: u16,
+    /// What is not as the task was to find it: it is not started.
+    unprepared: Option<Unprepared>,
     main: Option<Pid>,
     /// Where the second stage says that it failed.
     failure: Option<File>,
@@ -121,6 +126,9 @@ impl Supervisor {
             command: Vec::new(),
             variables: Vec::new(),
             command_bytes: 0,
+            mounts: 0,
+            secrets: 0,
+            unprepared: None,
             main: None,
             failure: None,
             input: TaskInput::default(),

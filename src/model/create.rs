@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::null_default;
+use super::{RestartPolicy, null_default};
 
 /// The body of `POST /containers/create`.
 #[expect(clippy::struct_excessive_bools, reason = "they are the wire's")]
@@ -59,6 +59,7 @@ pub struct Healthcheck {
 }
 
 /// The host's side of a container, sent in create and shown by inspect.
+#[expect(clippy::struct_excessive_bools, reason = "they are the wire's")]
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct HostConfig {
@@ -102,6 +103,12 @@ pub struct HostConfig {
     /// Path inside to mount options.
     #[serde(deserialize_with = "null_default")]
     pub tmpfs: BTreeMap<String, String>,
+    /// Binds in the old form `SOURCE:TARGET:OPTIONS`, which alone can ask for another SELinux label.
+    #[serde(
+        deserialize_with = "null_default",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub binds: Vec<String>,
     /// How the root file system is stored; `size` in bytes bounds it.
     #[serde(
         deserialize_with = "null_default",
@@ -151,6 +158,54 @@ pub struct HostConfig {
         skip_serializing_if = "Vec::is_empty"
     )]
     pub blkio_device_write_iops: Vec<ThrottleDevice>,
+    /// `private`, or empty. Shown by inspect and never sent, as all that follows.
+    #[serde(skip_serializing)]
+    pub pid_mode: String,
+    /// `private`, or empty.
+    #[serde(rename = "UTSMode", skip_serializing)]
+    pub uts_mode: String,
+    /// Empty where the engine's way holds.
+    #[serde(skip_serializing)]
+    pub userns_mode: String,
+    /// The cgroup above it, where it is not the engine's.
+    #[serde(skip_serializing)]
+    pub cgroup_parent: String,
+    /// The host's devices.
+    #[serde(deserialize_with = "null_default", skip_serializing)]
+    pub devices: Vec<Opaque>,
+    /// Devices that may be used beyond those.
+    #[serde(deserialize_with = "null_default", skip_serializing)]
+    pub device_cgroup_rules: Vec<String>,
+    /// Containers whose volumes it has as well.
+    #[serde(deserialize_with = "null_default", skip_serializing)]
+    pub volumes_from: Vec<String>,
+    /// Containers that it knows by name.
+    #[serde(deserialize_with = "null_default", skip_serializing)]
+    pub links: Vec<String>,
+    /// Further groups.
+    #[serde(deserialize_with = "null_default", skip_serializing)]
+    pub group_add: Vec<String>,
+    /// Ports inside to ports on the host.
+    #[serde(deserialize_with = "null_default", skip_serializing)]
+    pub port_bindings: BTreeMap<String, serde_json::Value>,
+    /// Every exposed port is published.
+    #[serde(skip_serializing)]
+    pub publish_all_ports: bool,
+    /// When the engine starts it again.
+    #[serde(deserialize_with = "null_default", skip_serializing)]
+    pub restart_policy: RestartPolicy,
+    /// A memory limit kills nothing.
+    #[serde(deserialize_with = "null_default", skip_serializing)]
+    pub oom_kill_disable: bool,
+    /// How soon the kernel kills it for memory; less is later.
+    #[serde(skip_serializing)]
+    pub oom_score_adj: i64,
+    /// Paths of the kernel's that are hidden. Podman does not show them.
+    #[serde(deserialize_with = "null_default", skip_serializing)]
+    pub masked_paths: Vec<String>,
+    /// Paths of the kernel's that are read-only. Podman does not show them.
+    #[serde(deserialize_with = "null_default", skip_serializing)]
+    pub readonly_paths: Vec<String>,
 }
 
 #[expect(
@@ -161,19 +216,52 @@ fn is_zero(weight: &u16) -> bool {
     *weight == 0
 }
 
-/// One bind mount.
+/// Something of which only the presence matters.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Opaque;
+
+impl<'de> Deserialize<'de> for Opaque {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        serde::de::IgnoredAny::deserialize(deserializer).map(|_| Self)
+    }
+}
+
+/// One bind mount, or a volume.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Mount {
-    /// `bind`.
+    /// `bind` or `volume`.
     #[serde(rename = "Type")]
     pub kind: String,
-    /// Path on the host.
+    /// Path on the host; empty for a volume without a name.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub source: String,
     /// Path inside.
     pub target: String,
     /// Not writable inside.
     pub read_only: bool,
+    /// What only binds have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bind_options: Option<BindOptions>,
+    /// What only volumes have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub volume_options: Option<VolumeOptions>,
+}
+
+/// How a bind is made.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct BindOptions {
+    /// Without what is mounted below the source. API 1.40.
+    pub non_recursive: bool,
+}
+
+/// How a volume is made.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct VolumeOptions {
+    /// What the image has at its place is not copied to it.
+    pub no_copy: bool,
 }
 
 /// The engine's log of a container.

@@ -29,6 +29,12 @@ pub struct Inspect {
     /// What is mounted inside beside tmpfs: binds and volumes.
     #[serde(default, deserialize_with = "null_default")]
     pub mounts: Vec<MountPoint>,
+    /// Its `AppArmor` profile, once it has started.
+    #[serde(rename = "AppArmorProfile", default, deserialize_with = "null_default")]
+    pub apparmor_profile: String,
+    /// Its `SELinux` label.
+    #[serde(default, deserialize_with = "null_default")]
+    pub process_label: String,
 }
 
 /// A mount, as inspect shows it.

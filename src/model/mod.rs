@@ -8,7 +8,8 @@ mod storage;
 mod system;
 
 pub use create::{
-    CreateBody, Created, Healthcheck, HostConfig, LogConfig, Mount, ThrottleDevice, Ulimit,
+    BindOptions, CreateBody, Created, Healthcheck, HostConfig, LogConfig, Mount, Opaque,
+    ThrottleDevice, Ulimit, VolumeOptions,
 };
 pub use inspect::{
     ContainerConfig, HostTies, Inspect, Listed, MountPoint, RestartPolicy, State, TiedMount, Ties,

@@ -25,6 +25,9 @@ pub const OWNER: &str = "acode.owner";
 /// `acode.deadline`: seconds since 1970 by the engine's clock after which the container is nobody's.
 pub const DEADLINE: &str = "acode.deadline";
 
+/// `acode.writable`: the host's directories that the container can write to, a JSON array.
+pub const WRITABLE: &str = "acode.writable";
+
 /// What a container of ours says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TaskLabels {

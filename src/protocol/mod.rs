@@ -5,6 +5,7 @@ pub mod json_lines;
 pub mod name;
 pub mod order;
 pub mod record;
+pub mod security;
 
 pub mod api_version;
 pub mod glob;

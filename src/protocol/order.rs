@@ -14,8 +14,11 @@ pub const WINDOW: usize = 1 << 20;
 /// The longest payload: one argument or variable, which the kernel limits to 128 KiB.
 pub const MAX_PAYLOAD: usize = 128 * 1024;
 
+/// The directory of secrets inside, a tmpfs.
+pub const SECRETS: &str = "/run/secrets";
+
 /// The version of orders and records; both sides are the same program, unless somebody replaced one of them.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 const HEADER_LEN: usize = 5;
 
@@ -28,6 +31,10 @@ pub enum Order {
     Argument(Vec<u8>),
     /// One `KEY=VALUE` of the environment, beside and before what the container has.
     Variable(Vec<u8>),
+    /// What has to stand at a path inside before anything is started.
+    Mount(MountCheck),
+    /// A file of [`SECRETS`], which the task alone can read.
+    Secret(Secret),
     /// The command is complete: start it.
     Start,
     /// Bytes for the task's standard input.
@@ -55,6 +62,35 @@ pub struct Hello {
     pub terminal: Option<TerminalSize>,
     /// Milliseconds after which everything is killed.
     pub deadline_ms: Option<u64>,
+}
+
+/// A mount as it has to be seen from inside. That proves that the engine shares our file system, and that it mounted what was looked at and not
+/// what somebody put in its place afterwards.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MountCheck {
+    /// Device number of the mount's root.
+    pub device: u64,
+    /// Inode number of the mount's root.
+    pub inode: u64,
+    /// It must not be writable.
+    pub read_only: bool,
+    /// Path inside.
+    pub target: Vec<u8>,
+}
+
+/// A secret in a file.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret {
+    /// Its name below [`SECRETS`].
+    pub name: Vec<u8>,
+    /// What it is.
+    pub value: Vec<u8>,
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Secret({})", self.name.escape_ascii())
+    }
 }
 
 /// A terminal's size, in characters.
@@ -111,6 +147,13 @@ impl Order {
             }
             Self::Argument(argument) => frame(out, b'a', argument),
             Self::Variable(variable) => frame(out, b'v', variable),
+            Self::Mount(mount) => frame(out, b'm', &mount.to_bytes()),
+            Self::Secret(secret) => {
+                let mut payload = vec![u8::try_from(secret.name.len()).unwrap_or(u8::MAX)];
+                payload.extend(&secret.name);
+                payload.extend(&secret.value);
+                frame(out, b'x', &payload);
+            }
             Self::Start => frame(out, b's', &[]),
             Self::Input(data) => Self::write_input(data, out),
             Self::InputEnd => frame(out, b'e', &[]),
@@ -134,6 +177,17 @@ impl Order {
             b'h' => return Hello::read(payload).map(Self::Hello),
             b'a' => Self::Argument(payload.to_vec()),
             b'v' => Self::Variable(payload.to_vec()),
+            b'm' => Self::Mount(MountCheck::from_bytes(payload).ok_or(length)?),
+            b'x' => {
+                let (name_len, rest) = payload.split_first().ok_or(length)?;
+                let (name, value) = rest
+                    .split_at_checked(usize::from(*name_len))
+                    .ok_or(length)?;
+                Self::Secret(Secret {
+                    name: name.to_vec(),
+                    value: value.to_vec(),
+                })
+            }
             b'i' => Self::Input(payload.to_vec()),
             b's' if payload.is_empty() => Self::Start,
             b'e' if payload.is_empty() => Self::InputEnd,
@@ -179,6 +233,28 @@ impl Hello {
             interactive: flags[0] != 0,
             terminal: TerminalSize::from_bytes(size).filter(|_| flags[1] != 0),
             deadline_ms: (deadline != u64::MAX).then_some(deadline),
+        })
+    }
+}
+
+impl MountCheck {
+    fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = self.device.to_be_bytes().to_vec();
+        bytes.extend(self.inode.to_be_bytes());
+        bytes.push(u8::from(self.read_only));
+        bytes.extend(&self.target);
+        bytes
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (device, rest) = bytes.split_first_chunk()?;
+        let (inode, rest) = rest.split_first_chunk()?;
+        let (read_only, target) = rest.split_first()?;
+        Some(Self {
+            device: u64::from_be_bytes(*device),
+            inode: u64::from_be_bytes(*inode),
+            read_only: *read_only != 0,
+            target: target.to_vec(),
         })
     }
 }
@@ -271,6 +347,16 @@ mod tests {
             Order::Argument(b"sh".to_vec()),
             Order::Argument(Vec::new()),
             Order::Variable(b"A=b".to_vec()),
+            Order::Mount(MountCheck {
+                device: u64::MAX,
+                inode: 7,
+                read_only: true,
+                target: b"/workspace".to_vec(),
+            }),
+            Order::Secret(Secret {
+                name: b"token".to_vec(),
+                value: b"\0\xff".to_vec(),
+            }),
             Order::Start,
             Order::Input(vec![0; 300]),
             Order::InputEnd,
@@ -338,6 +424,9 @@ mod tests {
             b"g\0\0\0\0",
             b"g\0\0\0\x02ab",
             b"r\0\0\0\x03abc",
+            b"m\0\0\0\x03abc",
+            b"x\0\0\0\0",
+            b"x\0\0\0\x02\x02a",
             b"h\0\0\0\x01\x01",
             b"h\0\0\0\x01\x09",
         ] {

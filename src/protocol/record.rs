@@ -8,6 +8,8 @@
 
 use sha2::{Digest, Sha256};
 
+use super::demux::Stream;
+
 /// Bytes of a [`Nonce`], its first one included.
 pub const NONCE_LEN: usize = 25;
 /// Bytes of a record.
@@ -105,6 +107,17 @@ pub enum How {
     Signaled(u8),
     /// It could not be started: the kernel's error number.
     Failed(i32),
+    /// Something that it was to find could not be made, or is not as it was to be; it was not started.
+    Unprepared(Unprepared),
+}
+
+/// What a task was to find and did not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unprepared {
+    /// The mount of this number, from 0, is missing, is another than was asked for, or is writable and was not to be.
+    Mount(u16),
+    /// The secret of this number, from 0, could not be written.
+    Secret(u16),
 }
 
 /// What made a task end.
@@ -159,7 +172,7 @@ impl How {
             Self::Signaled(signal) => 128_u8.saturating_add(signal),
             Self::Failed(ENOENT | ENOTDIR) => 127,
             Self::Failed(EACCES | ENOEXEC) => 126,
-            Self::Failed(_) => 125,
+            Self::Failed(_) | Self::Unprepared(_) => 125,
         }
     }
 }
@@ -179,6 +192,8 @@ impl Record {
                     How::Exited(code) => (b'e', u32::from(code)),
                     How::Signaled(signal) => (b's', u32::from(signal)),
                     How::Failed(errno) => (b'f', errno.cast_unsigned()),
+                    How::Unprepared(Unprepared::Mount(number)) => (b'y', number.into()),
+                    How::Unprepared(Unprepared::Secret(number)) => (b'x', number.into()),
                 };
                 let cause = match cause {
                     Cause::Itself => 0,
@@ -217,6 +232,8 @@ impl Record {
             b'e' => How::Exited(u8::try_from(a).ok()?),
             b's' => How::Signaled(u8::try_from(a).ok()?),
             b'f' => How::Failed(a.cast_signed()),
+            b'y' => How::Unprepared(Unprepared::Mount(u16::try_from(a).ok()?)),
+            b'x' => How::Unprepared(Unprepared::Secret(u16::try_from(a).ok()?)),
             _ => return None,
         };
         let cause = match b {
@@ -227,6 +244,40 @@ impl Record {
             _ => return None,
         };
         Some(Self::End(End { how, cause }))
+    }
+}
+
+/// A [`Strip`] for each stream of a task.
+#[derive(Debug)]
+pub struct Strips {
+    stdout: Strip,
+    stderr: Strip,
+}
+
+impl Strips {
+    /// For the task with this nonce.
+    pub fn new(nonce: Nonce) -> Self {
+        Self {
+            stdout: Strip::new(nonce),
+            stderr: Strip::new(nonce),
+        }
+    }
+
+    /// As [`Strip::take`], of `stream`.
+    pub fn take(&mut self, stream: Stream, data: &mut Vec<u8>, found: &mut Vec<Record>) {
+        let strip = match stream {
+            Stream::Stdout => &mut self.stdout,
+            Stream::Stderr => &mut self.stderr,
+        };
+        strip.take(data, found);
+    }
+
+    /// As [`Strip::finish`], of both.
+    pub fn finish(&mut self) -> [(Stream, Vec<u8>); 2] {
+        [
+            (Stream::Stdout, self.stdout.finish()),
+            (Stream::Stderr, self.stderr.finish()),
+        ]
     }
 }
 
@@ -311,7 +362,7 @@ enum Look {
 mod tests {
     use super::*;
 
-    const RECORDS: [Record; 13] = [
+    const RECORDS: [Record; 15] = [
         Record::Used(Use::BlockWrite, 1),
         Record::Used(Use::NetworkSent, 2),
         Record::Used(Use::CpuMicros, 0),
@@ -336,6 +387,14 @@ mod tests {
         Record::End(End {
             how: How::Failed(-1),
             cause: Cause::Outside,
+        }),
+        Record::End(End {
+            how: How::Unprepared(Unprepared::Mount(u16::MAX)),
+            cause: Cause::Itself,
+        }),
+        Record::End(End {
+            how: How::Unprepared(Unprepared::Secret(0)),
+            cause: Cause::Itself,
         }),
     ];
 

@@ -2,18 +2,17 @@ use std::time::Duration;
 
 use serde::Serialize;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout_at};
 
 use super::find::{judge_unlabelled, look_at_owner, named_containers, owned_containers, without};
 use super::owner::{self, OwnerState};
 use super::policy::{Decision, decide};
-use crate::engine::{Engine, RemoveOptions};
+use crate::engine::Engine;
 use crate::error::{Code, Error, Result};
 use crate::model::Listed;
 use crate::protocol::labels::TaskLabels;
 use crate::protocol::name::{ContainerName, Parsed, Prefix};
 use crate::protocol::owner::Owner;
-use crate::task::remove_confirmed;
+use crate::task::remove_by;
 
 /// Removals under way at once; more would only queue inside the engine.
 const PARALLEL: usize = 4;
@@ -297,19 +296,7 @@ async fn remove(engine: &Engine, id: &str, labelled: bool, timeout: Duration) ->
             None => return Ok(End::GoneAlready),
         }
     }
-    let begun = Instant::now();
-    let first = engine.container_remove(id, RemoveOptions { force: true });
-    let first = match begun.checked_add(timeout) {
-        Some(deadline) => timeout_at(deadline, first).await,
-        None => Ok(first.await),
-    };
-    let by_us = match first {
-        Ok(Ok(false)) => return Ok(End::GoneAlready),
-        Ok(Err(error)) => !error.is_conflict(),
-        Ok(Ok(true)) | Err(_) => true,
-    };
-    remove_confirmed(engine, id, timeout.saturating_sub(begun.elapsed())).await?;
-    Ok(if by_us {
+    Ok(if remove_by(engine, id, timeout).await? {
         End::Removed
     } else {
         End::GoneAlready

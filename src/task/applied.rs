@@ -1,6 +1,8 @@
 //! Asked against applied: an engine that cannot apply a limit or protection often drops it with a warning, or without. What
 //! was dropped is an error unless its absence is accepted by name. Pure.
 
+mod unasked;
+
 use super::spec::bare_capability;
 use crate::engine::EngineKind;
 use crate::model::{CreateBody, HostConfig, Inspect, ThrottleDevice};
@@ -17,7 +19,7 @@ pub struct Ignored {
 }
 
 /// Every name that can stand in [`Ignored::name`].
-pub const NAMES: [&str; 24] = [
+pub const NAMES: [&str; 32] = [
     "memory",
     "memory-swap",
     "cpus",
@@ -42,7 +44,26 @@ pub const NAMES: [&str; 24] = [
     "init",
     "log",
     "mounts",
+    "seccomp",
+    "apparmor",
+    "selinux",
+    "namespaces",
+    "devices",
+    "ports",
+    "host-access",
+    "kernel-paths",
 ];
+
+impl Ignored {
+    /// No filter of system calls, where not even the engine has one.
+    pub(super) fn filter() -> Self {
+        Self {
+            name: "seccomp",
+            asked: "a filter of system calls".into(),
+            applied: "none".into(),
+        }
+    }
+}
 
 /// The capabilities of a Podman container that neither drops nor adds any.
 const PODMAN_GIVES: [&str; 11] = [
@@ -121,13 +142,19 @@ pub(crate) fn compare(asked: &CreateBody, inspect: &Inspect, kind: EngineKind) -
     found.unless_same("mounts", &String::new(), &strange_mounts(ask, inspect));
     let (asked, applied) = tmpfs(ask, got);
     found.unless_same("tmpfs", &asked, &applied);
+    unasked::compare(&mut found, ask, got, kind);
     found.0
 }
 
 /// What is mounted and was not asked for. An image's volume below a tmpfs of ours is hidden by it.
 fn strange_mounts(ask: &HostConfig, inspect: &Inspect) -> String {
     let asked = |path: &String| {
-        ask.tmpfs.contains_key(path) || ask.mounts.iter().any(|mount| mount.target == *path)
+        ask.tmpfs.contains_key(path)
+            || ask.mounts.iter().any(|mount| mount.target == *path)
+            || ask
+                .binds
+                .iter()
+                .any(|bind| bind.split(':').nth(1) == Some(path))
     };
     let strange = inspect
         .mounts
@@ -290,6 +317,8 @@ mod tests {
 
     fn inspect(change: impl FnOnce(&mut HostConfig)) -> Inspect {
         let mut host_config = asked().host_config;
+        host_config.masked_paths = unasked::MASKED.map(str::to_owned).into();
+        host_config.readonly_paths = unasked::READ_ONLY.map(str::to_owned).into();
         change(&mut host_config);
         Inspect {
             host_config,

@@ -16,12 +16,18 @@ const TRIES: u32 = 4;
 /// # Errors
 /// `ACODE-CTN-004` when it is still there after `timeout` (an hour at most where that cannot be reckoned with), or after four refusals.
 pub async fn remove_confirmed(engine: &Engine, container: &str, timeout: Duration) -> Result<()> {
+    remove_by(engine, container, timeout).await.map(drop)
+}
+
+/// As [`remove_confirmed`]; `false` where it was gone, or somebody else was removing it, as far as the engine tells those apart.
+pub(crate) async fn remove_by(engine: &Engine, container: &str, timeout: Duration) -> Result<bool> {
     let begun = Instant::now();
     let deadline = begun
         .checked_add(timeout)
         .unwrap_or(begun + Duration::from_secs(3600));
     let mut pause = Duration::from_millis(20);
     let mut failures = 0;
+    let (mut by_us, mut tried) = (true, false);
     if engine.kind() == EngineKind::Podman {
         // It removes by force as it stops: TERM, and KILL ten seconds later. What does not run is refused, and removed all the same.
         let kill = engine.container_kill(container, "KILL");
@@ -33,9 +39,9 @@ pub async fn remove_confirmed(engine: &Engine, container: &str, timeout: Duratio
                 .container_remove(container, RemoveOptions { force: true })
                 .await
             {
-                Ok(_) => {}
-                // Somebody else is removing it.
-                Err(error) if error.is_conflict() => {}
+                Ok(true) => {}
+                Ok(false) => by_us &= tried,
+                Err(error) if error.is_conflict() => by_us &= tried,
                 Err(error) => return Err(error),
             }
             match engine.container_inspect(container).await {
@@ -45,7 +51,7 @@ pub async fn remove_confirmed(engine: &Engine, container: &str, timeout: Duratio
             }
         };
         let last = match tokio::time::timeout_at(deadline, attempt).await {
-            Ok(Ok(true)) => return Ok(()),
+            Ok(Ok(true)) => return Ok(by_us),
             Ok(Ok(false)) => Error::new(
                 Code::RemoveFailed,
                 Kind::Timeout,
@@ -68,6 +74,7 @@ pub async fn remove_confirmed(engine: &Engine, container: &str, timeout: Duratio
                 .on(container));
             }
         };
+        tried = true;
         if failures >= TRIES || Instant::now() + pause >= deadline {
             return Err(last);
         }

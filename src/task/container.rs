@@ -1,29 +1,31 @@
 //! One task's container, step by step: create, subscribe, start, status, logs, stop, remove.
 
+mod holder;
+
+use std::sync::OnceLock;
 use std::time::Duration;
+
+use holder::{Holder, holder};
 
 use super::applied::{Ignored, compare};
 use super::audit::Trail;
 use super::cleanup::remove_confirmed;
 use super::disk;
-use super::limits::HostCapacity;
+use super::fallback::{adapt, without_our_filter};
+use super::mounts::refuse_shared;
 use super::plan::Plan;
+use super::protections::Confined;
 use super::runner::Runner;
+use super::seccomp::Filter;
 use super::spec::TaskSpec;
 use crate::engine::{
-    AttachOptions, Attached, ContainerId, Engine, LogStream, LogsOptions, Waiting,
+    AttachOptions, Attached, ContainerId, Engine, EngineKind, LogStream, LogsOptions, Waiting,
 };
 use crate::error::{Code, Error, Kind, Result};
 use crate::guard::{Guard, Hold};
 use crate::model::Inspect;
-use crate::protocol::labels::OPERATION;
 use crate::protocol::name::ContainerName;
 use crate::protocol::units::{show_cpus, show_size};
-use crate::sweep::policy::{Decision, decide};
-use crate::sweep::{look_at_owner, owned_labels, owner};
-
-/// How long a container is looked for whose create was not answered.
-const LATE_CREATE: Duration = Duration::from_secs(2);
 
 /// A container of ours that exists (FR-020A-01): a fresh one for each task (FR-020A-07), never started twice.
 ///
@@ -51,6 +53,8 @@ pub struct TaskContainer {
     /// `None` for one that is to be kept.
     hold: Option<Hold>,
     pub(super) trail: Trail,
+    /// What the engine said of it once it ran.
+    pub(super) confined: OnceLock<Confined>,
 }
 
 /// What a container is doing (FR-020A-06).
@@ -98,6 +102,7 @@ impl TaskContainer {
     pub async fn create_by(runner: &Runner, mut spec: TaskSpec) -> Result<Self> {
         // Our own process 1 is led by the driver.
         spec.engine_init = true;
+        // Boxed, so that whoever awaits it does not carry its state.
         let plan = Box::pin(runner.admit(spec)).await?;
         Box::pin(Self::create_planned(runner, plan)).await
     }
@@ -118,7 +123,7 @@ impl TaskContainer {
         loop {
             let error = match engine.container_create(&plan.name, &plan.body).await {
                 Ok((id, warnings)) => {
-                    if plan.without_fast_network {
+                    if plan.without_fast_network && !plan.dropped_our_filter {
                         engine.refuse_network_fast_path();
                     }
                     tracing::debug!(operation = plan.operation, id = id.as_str(), "created");
@@ -127,13 +132,15 @@ impl TaskContainer {
                     if let Some(hold) = &hold {
                         hold.created(id.as_str());
                     }
-                    return Ok(Self {
+                    let container = Self {
                         engine: engine.clone(),
                         id,
                         plan,
                         hold,
                         trail: Trail::none(),
-                    });
+                        confined: OnceLock::new(),
+                    };
+                    return Box::pin(container.unless_shared()).await;
                 }
                 Err(error) => error.with_operation_id(&plan.operation),
             };
@@ -153,6 +160,14 @@ impl TaskContainer {
                     Ok(Holder::Orphan(_) | Holder::Other) => {
                         return Err(error.with_code(Code::NameTaken));
                     }
+                    // Podman has its 500 for a filter that it cannot read, too.
+                    Ok(Holder::Nobody)
+                        if error.status() == Some(500)
+                            && engine.kind() == EngineKind::Podman
+                            && Box::pin(without_our_filter(engine, &mut plan)).await =>
+                    {
+                        continue;
+                    }
                     Ok(Holder::Nobody) => {}
                     Err(failed) => return Err(error.and_cleanup(failed)),
                 }
@@ -161,6 +176,16 @@ impl TaskContainer {
                 hold.release();
             }
             return Err(disk::explain(engine, &plan, error).await);
+        }
+    }
+
+    async fn unless_shared(self) -> Result<Self> {
+        match refuse_shared(&self.engine, &self.id, &self.plan.shares).await {
+            Ok(()) => Ok(self),
+            Err(error) => Err(match self.remove().await {
+                Ok(()) => error,
+                Err(failed) => error.and_cleanup(failed),
+            }),
         }
     }
 
@@ -185,9 +210,11 @@ impl TaskContainer {
             self.engine.container_wait(id),
             self.engine.container_inspect(id),
         )?;
+        let missing = (self.plan.filter == Filter::Missing).then(Ignored::filter);
         let (ignored, refused): (Vec<_>, Vec<_>) =
             compare(&self.plan.body, &inspect, self.engine.kind())
                 .into_iter()
+                .chain(missing)
                 .partition(|ignored| {
                     self.plan
                         .spec
@@ -343,75 +370,5 @@ fn hold(runner: &Runner, plan: &mut Plan) -> Hold {
             "the guard has gone: should this process be killed, the task is left to the next sweep".into(),
         );
         Guard::thread(runner.engine().socket()).hold_here(&name, &operation)
-    })
-}
-
-/// What can be sent instead of a request that was refused as bad: as many CPUs as the engine's host has, where nobody asked for a
-/// number, and no bind where the engine does not see our files. `false` when nothing is left to try.
-async fn adapt(engine: &Engine, plan: &mut Plan) -> bool {
-    if plan.spec.limits.nano_cpus.is_none()
-        && let Ok(info) = engine.info().await
-        && let Ok((limits, _)) = plan.spec.limits.resolve(HostCapacity {
-            cpus: info.ncpu,
-            memory: 0,
-        })
-        && limits.nano_cpus < plan.limits.nano_cpus
-    {
-        plan.limits.nano_cpus = limits.nano_cpus;
-        return plan.write_body(engine).is_ok();
-    }
-    if plan.without_our_init(engine) {
-        return true;
-    }
-    if plan.body.network_disabled {
-        plan.without_fast_network = true;
-        return plan.write_body(engine).is_ok();
-    }
-    false
-}
-
-enum Holder {
-    Nobody,
-    Orphan(String),
-    Other,
-}
-
-/// Who holds the plan's name after a create that was refused or not answered. A container of this very operation is removed: its
-/// create did arrive, and may do so late.
-async fn holder(engine: &Engine, plan: &Plan, error: &Error) -> Result<Holder> {
-    let until = tokio::time::Instant::now() + LATE_CREATE;
-    loop {
-        match engine.container_inspect(plan.name.as_str()).await {
-            Ok(inspect) if inspect.config.labels.get(OPERATION) == Some(&plan.operation) => {
-                remove_confirmed(engine, &inspect.id, plan.spec.cleanup_timeout).await?;
-                return Ok(Holder::Nobody);
-            }
-            Ok(inspect) => return judge(engine, inspect).await,
-            // It was answered, if only by Podman's 500 for any bad request: there is nothing to wait for.
-            Err(missing) if missing.is_not_found() && error.status().is_some() => {
-                return Ok(Holder::Nobody);
-            }
-            Err(failed) if tokio::time::Instant::now() >= until && !failed.is_not_found() => {
-                return Err(failed);
-            }
-            Err(_) => {}
-        }
-        if tokio::time::Instant::now() >= until {
-            return Ok(Holder::Nobody);
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-}
-
-async fn judge(engine: &Engine, inspect: Inspect) -> Result<Holder> {
-    let Some(labels) = owned_labels(engine, &inspect).await? else {
-        return Ok(Holder::Other);
-    };
-    let running = matches!(Status::from(&inspect), Status::Running | Status::Paused);
-    let observer = owner::current();
-    let (state, now) = look_at_owner(&labels, observer.as_ref(), engine.now());
-    Ok(match decide(&labels, running, state, now) {
-        Decision::Remove(_) => Holder::Orphan(inspect.id),
-        Decision::Keep(_) => Holder::Other,
     })
 }

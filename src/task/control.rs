@@ -7,9 +7,8 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::watch;
 
 use crate::engine::{Chunk, Input};
-use crate::protocol::demux::Stream;
 use crate::protocol::order::{Order, TerminalSize, WINDOW};
-use crate::protocol::record::{End, Nonce, Record, Strip, Use};
+use crate::protocol::record::{End, Nonce, Record, Strips, Use};
 
 /// So much is read from standard input at once.
 const READ: usize = 64 * 1024;
@@ -114,8 +113,7 @@ impl Control {
 #[derive(Debug)]
 pub(super) struct Records {
     control: Control,
-    stdout: Strip,
-    stderr: Strip,
+    strips: Strips,
     found: Vec<Record>,
     stdout_ended: bool,
 }
@@ -124,8 +122,7 @@ impl Records {
     pub(super) fn new(nonce: Nonce, control: Control) -> Self {
         Self {
             control,
-            stdout: Strip::new(nonce),
-            stderr: Strip::new(nonce),
+            strips: Strips::new(nonce),
             found: Vec::new(),
             stdout_ended: false,
         }
@@ -133,11 +130,8 @@ impl Records {
 
     /// Leaves in `chunk` what the task wrote.
     pub(super) fn strip(&mut self, chunk: &mut Chunk) {
-        let strip = match chunk.stream {
-            Stream::Stdout => &mut self.stdout,
-            Stream::Stderr => &mut self.stderr,
-        };
-        strip.take(&mut chunk.data, &mut self.found);
+        self.strips
+            .take(chunk.stream, &mut chunk.data, &mut self.found);
         for record in self.found.drain(..) {
             self.stdout_ended |= record == Record::OutputEnd;
             self.control.take_note(record);
@@ -158,16 +152,9 @@ impl Records {
 
     /// What only looked like the beginning of a record.
     pub(super) fn rest(&mut self) -> [Chunk; 2] {
-        [
-            Chunk {
-                stream: Stream::Stdout,
-                data: self.stdout.finish(),
-            },
-            Chunk {
-                stream: Stream::Stderr,
-                data: self.stderr.finish(),
-            },
-        ]
+        self.strips
+            .finish()
+            .map(|(stream, data)| Chunk { stream, data })
     }
 }
 

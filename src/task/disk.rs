@@ -14,6 +14,17 @@ pub(super) fn unbounded_disk(spec: &TaskSpec) -> Option<&'static str> {
     if spec.writable_root && spec.limits.disk.is_none() {
         return Some("the root file system is writable and has no bound");
     }
+    if spec.has_files() {
+        return Some("/workspace is a volume, which no engine bounds");
+    }
+    let writes_outside = spec
+        .workspace
+        .as_ref()
+        .is_some_and(|workspace| workspace.writable)
+        || spec.mounts.iter().any(|mount| mount.writable);
+    if writes_outside {
+        return Some("a directory of the host is writable");
+    }
     let grows = spec.log.as_ref().is_some_and(|log| {
         GROWING_LOGS.contains(&log.driver.as_str()) && !log.config.contains_key("max-size")
     });
@@ -28,6 +39,15 @@ pub(super) fn check(spec: &TaskSpec) -> Result<()> {
             "disk",
             "the root file system is read-only, so that there is no disk to bound; add --writable-root, or size the workspace with \
              --tmpfs /workspace:size=SIZE",
+        ));
+    }
+    if spec.require_disk_bound
+        && let Some(why) = unbounded_disk(spec)
+    {
+        return Err(Error::invalid(
+            Code::PolicyRefused,
+            "disk",
+            format!("{why}, and a bound on all that the task writes was required"),
         ));
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! The hosts file that is bound over `/etc/hosts` where Docker skips its network set-up and writes none.
+//! The hosts file that is bound over `/etc/hosts` where Docker skips its network set-up and writes none; and our filter of system calls as a file, for Podman.
 //!
 //! One small file for all tasks of a user, in the runtime directory, which a reboot empties. It is made once and never changed; a
 //! file there that is not exactly ours is not used.
@@ -17,25 +17,30 @@ ff02::1\tip6-allnodes
 ff02::2\tip6-allrouters
 ";
 
-/// The file's path, making it where it is missing; `None` where there is no place for it.
+/// The hosts file's path, making it where it is missing; `None` where there is no place for it.
 pub(crate) fn ensure() -> Option<String> {
+    ensure_file("hosts", CONTENT)
+}
+
+/// The path of a file of ours with this content.
+pub(super) fn ensure_file(name: &str, content: &str) -> Option<String> {
     let user = nix::unistd::geteuid();
     let base = if user.is_root() {
         PathBuf::from("/run")
     } else {
         std::env::var_os("XDG_RUNTIME_DIR")?.into()
     };
-    ensure_in(&base, user.as_raw())
+    ensure_in(&base, user.as_raw(), name, content)
 }
 
-fn ensure_in(base: &Path, user: u32) -> Option<String> {
+fn ensure_in(base: &Path, user: u32, name: &str, content: &str) -> Option<String> {
     if !base.is_absolute() {
         return None;
     }
     let dir = base.join("acode-rt");
-    let path = dir.join("hosts");
+    let path = dir.join(name);
     let usable = || path.to_str().map(str::to_owned);
-    if is_ours(&path, user) {
+    if is_ours(&path, user, content) {
         return usable();
     }
     // Whoever loses a race here finds the winner's file.
@@ -44,7 +49,7 @@ fn ensure_in(base: &Path, user: u32) -> Option<String> {
     if !meta.is_dir() || meta.uid() != user || meta.mode() & 0o022 != 0 {
         return None;
     }
-    let fresh = dir.join(format!("hosts.{}", std::process::id()));
+    let fresh = dir.join(format!("{name}.{}", std::process::id()));
     let written = fs::OpenOptions::new()
         .write(true)
         .create_new(true)
@@ -53,22 +58,22 @@ fn ensure_in(base: &Path, user: u32) -> Option<String> {
         .and_then(|mut file| {
             // Whatever the umask: the task reads it as another user.
             file.set_permissions(fs::Permissions::from_mode(0o644))?;
-            file.write_all(CONTENT.as_bytes())
+            file.write_all(content.as_bytes())
         });
     if written.and_then(|()| fs::rename(&fresh, &path)).is_err() {
         let _ = fs::remove_file(&fresh);
     }
-    is_ours(&path, user).then(usable).flatten()
+    is_ours(&path, user, content).then(usable).flatten()
 }
 
-fn is_ours(path: &Path, user: u32) -> bool {
+fn is_ours(path: &Path, user: u32, content: &str) -> bool {
     fs::symlink_metadata(path).is_ok_and(|meta| {
         meta.is_file()
             && meta.uid() == user
             && meta.mode() & 0o022 == 0
             && meta.mode() & 0o444 == 0o444
-            && meta.len() == CONTENT.len() as u64
-    }) && fs::read(path).is_ok_and(|content| content == CONTENT.as_bytes())
+            && meta.len() == content.len() as u64
+    }) && fs::read(path).is_ok_and(|there| there == content.as_bytes())
 }
 
 #[cfg(test)]
@@ -80,19 +85,25 @@ mod tests {
         let user = nix::unistd::geteuid().as_raw();
         let base = std::env::temp_dir().join(format!("acode-hosts-{}", std::process::id()));
         fs::create_dir(&base).unwrap();
-        let path = ensure_in(&base, user).unwrap();
+        let path = ensure_in(&base, user, "hosts", CONTENT).unwrap();
         fs::write(&path, "6.6.6.6 localhost").unwrap();
-        assert_eq!(ensure_in(&base, user).as_deref(), Some(path.as_str()));
+        assert_eq!(
+            ensure_in(&base, user, "hosts", CONTENT).as_deref(),
+            Some(path.as_str())
+        );
         assert_eq!(fs::read_to_string(&path).unwrap(), CONTENT);
         let dir = base.join("acode-rt");
         fs::set_permissions(&dir, fs::Permissions::from_mode(0o777)).unwrap();
         fs::write(&path, "6.6.6.6 localhost").unwrap();
         assert_eq!(
-            ensure_in(&base, user),
+            ensure_in(&base, user, "hosts", CONTENT),
             None,
             "others could write the directory"
         );
-        assert_eq!(ensure_in(Path::new("relative"), user), None);
+        assert_eq!(
+            ensure_in(Path::new("relative"), user, "hosts", CONTENT),
+            None
+        );
         fs::remove_dir_all(&base).unwrap();
     }
 }

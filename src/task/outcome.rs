@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::protocol::record::How;
+use crate::protocol::record::{How, Unprepared};
 
 /// Why a task was ended from outside. A later one overrides an earlier one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -141,6 +141,10 @@ pub enum InitEvidence {
     Signaled(u8),
     /// It could not be started: the kernel's error number.
     Failed(i32),
+    /// It was not started: the mount of this number, from 0, is not what was asked for.
+    MountRefused(u16),
+    /// It was not started: the secret of this number, from 0, could not be written.
+    SecretRefused(u16),
 }
 
 impl From<How> for InitEvidence {
@@ -149,6 +153,8 @@ impl From<How> for InitEvidence {
             How::Exited(code) => Self::Exited(code),
             How::Signaled(signal) => Self::Signaled(signal),
             How::Failed(errno) => Self::Failed(errno),
+            How::Unprepared(Unprepared::Mount(number)) => Self::MountRefused(number),
+            How::Unprepared(Unprepared::Secret(number)) => Self::SecretRefused(number),
         }
     }
 }

@@ -1,18 +1,24 @@
 //! Everything about a task that is fixed before its container exists: name, labels, request.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 use std::time::Duration;
 
 use super::hosts_file;
 use super::limits::{HostCapacity, Resolved};
+use super::mounts::{self, CheckedMount, Looked, Share};
 use super::policy::{Surroundings, create_body, process};
 use super::receipt::ImageReceipt;
 use super::runner::Runner;
+use super::seccomp::{self, Filter};
+use super::secret;
 use super::spec::TaskSpec;
+use super::state::Told;
+use super::user::User;
 use crate::engine::Engine;
 use crate::error::{Code, Error, Kind, Result};
 use crate::model::{CreateBody, ImageConfig};
-use crate::protocol::labels::TaskLabels;
+use crate::protocol::labels::{TaskLabels, WRITABLE};
 use crate::protocol::name::ContainerName;
 use crate::protocol::order::{Hello, Order};
 use crate::protocol::record::Nonce;
@@ -40,14 +46,23 @@ pub struct Plan {
     pub(super) init: std::result::Result<String, &'static str>,
     /// Our own process 1 was refused, or something that was sent with it.
     pub(super) dropped_our_init: bool,
+    pub(super) mounts: Vec<CheckedMount>,
+    /// Released with the plan.
+    pub(super) shares: Vec<Share>,
+    /// Which filter of system calls it has.
+    pub(super) filter: Filter,
+    /// How ours is asked for.
+    filter_option: Cow<'static, str>,
+    /// Ours was refused, or something that was sent with it.
+    pub(super) dropped_our_filter: bool,
     labels: TaskLabels,
     image_config: ImageConfig,
 }
 
 /// What our own process 1 is sent first.
 pub(super) struct FirstOrders {
-    /// What is to be executed.
-    pub(super) program: String,
+    /// What it is asked for, in words.
+    pub(super) told: Told,
     pub(super) orders: Vec<u8>,
 }
 
@@ -72,15 +87,31 @@ impl Plan {
                 .init()
                 .and_then(|path| path.to_str().ok_or("its path is not text"))
         };
-        if let (Some(_), Err(why)) = (spec.terminal, init) {
+        if let (Some(what), Err(why)) = (needs_our_init(&spec), init) {
             return Err(Error::invalid(
                 Code::Configuration,
-                "terminal",
-                format!("a terminal needs our own process 1, which cannot be used: {why}"),
+                "options",
+                format!("{what} needs our own process 1, which cannot be used: {why}"),
             ));
         }
-        let (mut limits, warnings) = spec.limits.resolve(HostCapacity::of_this_machine())?;
+        let looked = mounts::look(&spec, &runner.rules.mounts, engine.socket())?;
+        if let Some(owner) = looked.owner {
+            spec.user = owner;
+        }
+        if !looked.mounts.is_empty() {
+            fit_user_namespace(engine, &mut spec, &looked).await?;
+        }
+        let (filter, filter_option) = match seccomp::option(engine) {
+            _ if spec.engine_seccomp => (Filter::Engines("the engine's was asked for"), "".into()),
+            Ok(option) => (Filter::Ours, option),
+            Err(why) => (Filter::Engines(why), "".into()),
+        };
+        let (mut limits, mut warnings) = spec.limits.resolve(HostCapacity::of_this_machine())?;
         runner.rules.limit(&spec, &mut limits)?;
+        warnings.extend(looked.warnings);
+        if spec.has_files() {
+            warnings.push("/workspace is a volume, which no engine bounds on disk: the task can fill the engine's disk".into());
+        }
         let random: [u8; 26] = random_bytes()?;
         let (name_bytes, uuid_bytes) = random.split_at(10);
         let name = if spec.random_name {
@@ -120,8 +151,13 @@ impl Plan {
             without_fast_network: false,
             init: init.map(str::to_owned),
             dropped_our_init: false,
+            filter,
+            filter_option,
+            dropped_our_filter: false,
             labels,
             image_config: inspect.config,
+            mounts: looked.mounts,
+            shares: looked.shares,
         };
         plan.write_body(engine)?;
         Ok(plan)
@@ -168,6 +204,11 @@ impl Plan {
         &self.image
     }
 
+    /// What of the host is mounted.
+    pub fn mounts(&self) -> &[CheckedMount] {
+        &self.mounts
+    }
+
     /// Limits with all defaults filled in.
     pub fn limits(&self) -> &Resolved {
         &self.limits
@@ -184,7 +225,17 @@ impl Plan {
             return Ok(None);
         }
         let process = process(&self.spec, &self.image_config)?;
-        let program = process.argv.first().cloned().unwrap_or_default();
+        let told = Told {
+            command: process.argv.first().cloned().unwrap_or_default(),
+            mounts: self
+                .mounts
+                .iter()
+                .map(|mount| mount.target.clone())
+                .collect(),
+            secrets: secret::files(&self.spec.secrets)
+                .map(|secret| secret.name.clone())
+                .collect(),
+        };
         let mut orders = Vec::new();
         let hello = Hello {
             nonce: self.nonce(),
@@ -199,16 +250,22 @@ impl Plan {
         for variable in process.env {
             Order::Variable(variable.into()).write(&mut orders);
         }
+        for mount in &self.mounts {
+            Order::Mount(mount.check()).write(&mut orders);
+        }
+        for secret in &self.spec.secrets {
+            secret.order().write(&mut orders);
+        }
         for argument in process.argv {
             Order::Argument(argument.into()).write(&mut orders);
         }
         Order::Start.write(&mut orders);
-        Ok(Some(FirstOrders { program, orders }))
+        Ok(Some(FirstOrders { told, orders }))
     }
 
-    /// The engine's process 1 instead of ours, from now on and with this engine; `false` where that is so already. A terminal needs ours.
+    /// The engine's process 1 instead of ours, from now on and with this engine; `false` where that is so already, or cannot be.
     pub(super) fn without_our_init(&mut self, engine: &Engine) -> bool {
-        if self.init.is_err() || self.spec.terminal.is_some() {
+        if self.init.is_err() || needs_our_init(&self.spec).is_some() {
             return false;
         }
         self.init = Err("the engine could not start it");
@@ -229,8 +286,11 @@ impl Plan {
             kind: engine.kind(),
             fast_network: hosts.as_deref(),
             init: self.init.as_deref().ok(),
+            mounts: &self.mounts,
+            our_filter: (self.filter == Filter::Ours).then_some(&*self.filter_option),
         };
         let mut labels = self.spec.labels.clone();
+        labels.extend(mounts::label(&self.shares).map(|paths| (WRITABLE.to_owned(), paths)));
         labels.extend(self.labels.to_map());
         self.body = create_body(
             &self.spec,
@@ -242,6 +302,45 @@ impl Plan {
         )?;
         Ok(())
     }
+}
+
+/// What of a task only our own process 1 can do.
+fn needs_our_init(spec: &TaskSpec) -> Option<&'static str> {
+    if spec.terminal.is_some() {
+        Some("a terminal")
+    } else if spec.workspace.is_some() || !spec.mounts.is_empty() {
+        Some("a mount (it is looked at from inside before the task begins)")
+    } else if !spec.secrets.is_empty() {
+        Some("a secret")
+    } else {
+        None
+    }
+}
+
+/// Who is who where the engine's users are not ours.
+async fn fit_user_namespace(engine: &Engine, spec: &mut TaskSpec, looked: &Looked) -> Result<()> {
+    let info = engine.info().await?;
+    let has = |name: &str| {
+        info.security_options
+            .iter()
+            .any(|option| option.split(',').any(|part| part == name))
+    };
+    let refused = |message: &str| Err(Error::invalid(Code::PolicyRefused, "mounts", message));
+    if has("name=userns") && !looked.shares.is_empty() {
+        return refused(
+            "the engine maps users (userns-remap), so that no task could write as the owner of a directory of the host; mount it read-only",
+        );
+    }
+    if let Some(owner) = looked.owner.filter(|_| has("name=rootless")) {
+        if owner.uid != nix::unistd::geteuid().as_raw() {
+            return refused(
+                "a rootless engine can act only for the user that it runs as, who does not own the workspace; say --user",
+            );
+        }
+        tracing::info!("the engine is rootless: the task runs as its user 0, who is you outside");
+        spec.user = User::ROOT;
+    }
+    Ok(())
 }
 
 fn random_bytes<const N: usize>() -> Result<[u8; N]> {

@@ -2,12 +2,18 @@
 
 use std::collections::BTreeMap;
 
+use super::files::FILES_DIR;
 use super::limits::Resolved;
-use super::spec::{TaskSpec, WORKSPACE, bare_capability, clean_tmpfs_path};
+use super::mounts::{CheckedMount, is_within};
+use super::secret;
+use super::spec::{TaskSpec, WORKSPACE, bare_capability, clean_inside_path};
 use crate::engine::EngineKind;
-use crate::error::{Code, Error, Result};
-use crate::model::{CreateBody, Healthcheck, HostConfig, ImageConfig, LogConfig, Mount};
+use crate::error::{Code, Error, Result, shown};
+use crate::model::{
+    BindOptions, CreateBody, Healthcheck, HostConfig, ImageConfig, LogConfig, Mount, VolumeOptions,
+};
 use crate::protocol::labels::Labels;
+use crate::protocol::order::SECRETS;
 use crate::protocol::units::show_size;
 
 /// What of the engine and host decides how a request looks.
@@ -18,6 +24,10 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) fast_network: Option<&'a str>,
     /// Our own process 1, where it can be placed.
     pub(crate) init: Option<&'a str>,
+    /// The caller's mounts.
+    pub(crate) mounts: &'a [CheckedMount],
+    /// Our filter of system calls, as an option, where the engine takes it.
+    pub(crate) our_filter: Option<&'a str>,
 }
 
 /// Where our own process 1 is inside.
@@ -53,14 +63,23 @@ pub(crate) fn create_body(
     let mounts = fast_network
         .map(|source| mount(source, "/etc/hosts"))
         .into_iter()
-        .chain(around.init.map(|source| mount(source, INIT_PATH)));
+        .chain(around.init.map(|source| mount(source, INIT_PATH)))
+        .chain(spec.has_files().then(files_volume));
+    let (relabelled, plain) = if spec.selinux_relabel {
+        (around.mounts, &[][..])
+    } else {
+        (&[][..], around.mounts)
+    };
     Ok(CreateBody {
         image: image_id.to_owned(),
         entrypoint,
         cmd,
         env,
         user: format!("{}:{}", spec.user.uid, spec.user.gid),
-        working_dir: spec.workdir.clone().unwrap_or_else(|| WORKSPACE.into()),
+        working_dir: spec
+            .workdir
+            .clone()
+            .unwrap_or_else(|| spec.directory().into()),
         labels,
         attach_stdin: open_stdin,
         attach_stdout: true,
@@ -81,7 +100,7 @@ pub(crate) fn create_body(
             readonly_rootfs: !spec.writable_root,
             cap_drop: vec!["ALL".into()],
             cap_add: spec.cap_add.iter().map(|c| bare_capability(c)).collect(),
-            security_opt: vec!["no-new-privileges".into()],
+            security_opt: security_options(around.our_filter),
             ipc_mode: "private".into(),
             cgroupns_mode: "private".into(),
             memory: signed(limits.memory),
@@ -89,13 +108,17 @@ pub(crate) fn create_body(
             nano_cpus: signed(limits.nano_cpus),
             pids_limit: i64::from(limits.pids),
             shm_size: signed(limits.shm_size),
+            tmpfs: tmpfs(spec, limits, image, around)?,
+            mounts: mounts.chain(plain.iter().map(callers_mount)).collect(),
+            binds: relabelled
+                .iter()
+                .map(relabelled_bind)
+                .collect::<Result<_>>()?,
             storage_opt: limits
                 .disk
                 .map(|bytes| ("size".to_owned(), bytes.to_string()))
                 .into_iter()
                 .collect(),
-            tmpfs: tmpfs(spec, limits, image, around.kind)?,
-            mounts: mounts.collect(),
             log_config: spec.log.clone().unwrap_or_else(|| default_log(around.kind)),
             ulimits: spec.limits.ulimits.clone(),
             blkio_weight: spec.limits.blkio_weight.unwrap_or(0),
@@ -103,8 +126,16 @@ pub(crate) fn create_body(
             blkio_device_write_bps: spec.limits.device_write_bps.clone(),
             blkio_device_read_iops: spec.limits.device_read_iops.clone(),
             blkio_device_write_iops: spec.limits.device_write_iops.clone(),
+            ..HostConfig::default()
         },
     })
+}
+
+fn security_options(our_filter: Option<&str>) -> Vec<String> {
+    std::iter::once("no-new-privileges")
+        .chain(our_filter)
+        .map(str::to_owned)
+        .collect()
 }
 
 /// Limits were checked to fit.
@@ -149,7 +180,7 @@ pub(crate) fn process(spec: &TaskSpec, image: &ImageConfig) -> Result<Process> {
         .env
         .iter()
         .all(|(key, _)| key != "HOME")
-        .then(|| format!("HOME={WORKSPACE}"));
+        .then(|| format!("HOME={}", spec.home()));
     let term = (spec.terminal.is_some() && spec.env.iter().all(|(key, _)| key != "TERM"))
         .then(|| "TERM=xterm".to_owned());
     let env = home
@@ -173,7 +204,44 @@ fn mount(source: &str, target: &str) -> Mount {
         source: source.into(),
         target: target.into(),
         read_only: true,
+        ..Mount::default()
     }
+}
+
+/// An anonymous volume, which is removed with its container. Nothing of the image is copied to it: its tmpfs would hide that too.
+fn files_volume() -> Mount {
+    Mount {
+        kind: "volume".into(),
+        target: WORKSPACE.into(),
+        volume_options: Some(VolumeOptions { no_copy: true }),
+        ..Mount::default()
+    }
+}
+
+fn callers_mount(checked: &CheckedMount) -> Mount {
+    Mount {
+        read_only: checked.read_only,
+        // What is mounted below may be anything: it was not looked at.
+        bind_options: Some(BindOptions {
+            non_recursive: true,
+        }),
+        ..mount(&checked.source, &checked.target)
+    }
+}
+
+/// `Z`: for this container alone; `z`: for all, as several may read it.
+fn relabelled_bind(checked: &CheckedMount) -> Result<String> {
+    let (source, target) = (&checked.source, &checked.target);
+    if source.contains(':') {
+        return Err(Error::invalid(
+            Code::Configuration,
+            "mounts",
+            "a path with ':' cannot be relabelled",
+        )
+        .on(shown(source)));
+    }
+    let options = if checked.read_only { "ro,z" } else { "rw,Z" };
+    Ok(format!("{source}:{target}:{options}"))
 }
 
 fn default_log(kind: EngineKind) -> LogConfig {
@@ -207,16 +275,28 @@ fn tmpfs(
     spec: &TaskSpec,
     limits: &Resolved,
     image: &ImageConfig,
-    kind: EngineKind,
+    around: Surroundings<'_>,
 ) -> Result<BTreeMap<String, String>> {
+    let kind = around.kind;
     let mut sizes: BTreeMap<String, Option<u64>> =
         [("/tmp".into(), None), (WORKSPACE.into(), None)].into();
     for volume in image.volumes.keys() {
         // A volume's path comes from the image: one that is no plain path would be read as options.
-        let path = clean_tmpfs_path(volume).map_err(|message| {
+        let path = clean_inside_path(volume).map_err(|message| {
             Error::invalid(Code::PolicyRefused, "image volumes", message).on(spec.image.as_str())
         })?;
         sizes.insert(path, None);
+    }
+    if spec.has_files() {
+        sizes.remove(WORKSPACE);
+        if sizes.contains_key(FILES_DIR) {
+            return Err(Error::invalid(
+                Code::PolicyRefused,
+                "image volumes",
+                format!("the image has a volume at {FILES_DIR}, which would hide the files that are copied in and out"),
+            )
+            .on(spec.image.as_str()));
+        }
     }
     if kind == EngineKind::Podman && !spec.writable_root {
         sizes.entry("/run".into()).or_insert(None);
@@ -227,6 +307,24 @@ fn tmpfs(
             .iter()
             .map(|tmpfs| (tmpfs.path.clone(), tmpfs.size)),
     );
+    for mount in around.mounts {
+        sizes.remove(&mount.target);
+        if let Some(inner) = sizes.keys().find(|path| is_within(path, &mount.target)) {
+            return Err(Error::invalid(
+                Code::PolicyRefused,
+                "mounts",
+                format!(
+                    "the image wants a volume at {inner}, inside the mount at {}: the engine would make a directory of root's in it",
+                    mount.target
+                ),
+            )
+            .on(spec.image.as_str()));
+        }
+    }
+    let secrets = secret::tmpfs_size(&spec.secrets);
+    if secrets > 0 {
+        sizes.insert(SECRETS.into(), Some(secrets));
+    }
 
     let budget = limits.memory / 2;
     let asked = sizes
@@ -255,7 +353,7 @@ fn tmpfs(
         .map(|(path, size)| {
             let size = size.unwrap_or(share);
             let access = match kind {
-                EngineKind::Docker if path == WORKSPACE => {
+                EngineKind::Docker if path == WORKSPACE || path == SECRETS => {
                     format!("uid={},gid={},mode=0700", spec.user.uid, spec.user.gid)
                 }
                 _ => "mode=1777".into(),
@@ -267,6 +365,7 @@ fn tmpfs(
 
 #[cfg(test)]
 mod tests {
+    use super::super::seccomp;
     use super::super::spec::Tmpfs;
     use super::*;
     use crate::protocol::image_ref::ImageRef;
@@ -283,6 +382,8 @@ mod tests {
         kind: EngineKind::Docker,
         fast_network: Some("/run/acode-rt/hosts"),
         init: None,
+        mounts: &[],
+        our_filter: Some(seccomp::OPTION),
     };
 
     fn spec() -> TaskSpec {
@@ -304,7 +405,7 @@ mod tests {
             (host.cap_drop.as_slice(), host.cap_add.len()),
             (&["ALL".to_owned()][..], 0)
         );
-        assert_eq!(host.security_opt, ["no-new-privileges"]);
+        assert_eq!(host.security_opt, ["no-new-privileges", seccomp::OPTION]);
         assert_eq!(
             (host.ipc_mode.as_str(), host.cgroupns_mode.as_str()),
             ("private", "private")
@@ -348,6 +449,7 @@ mod tests {
             ..ImageConfig::default()
         };
         for kind in [EngineKind::Docker, EngineKind::Podman] {
+            let around = Surroundings { kind, ..DOCKER };
             let spec = TaskSpec {
                 tmpfs: vec![Tmpfs {
                     path: "/x".into(),
@@ -355,7 +457,7 @@ mod tests {
                 }],
                 ..spec()
             };
-            let mounts = tmpfs(&spec, &LIMITS, &image, kind).unwrap();
+            let mounts = tmpfs(&spec, &LIMITS, &image, around).unwrap();
             let size = |options: &String| {
                 options
                     .split(',')
@@ -386,9 +488,7 @@ mod tests {
             ..spec()
         };
         assert_eq!(
-            tmpfs(&greedy, &LIMITS, &image, EngineKind::Docker)
-                .unwrap_err()
-                .code(),
+            tmpfs(&greedy, &LIMITS, &image, DOCKER).unwrap_err().code(),
             Code::LimitInvalid
         );
         let absurd = TaskSpec {
@@ -398,7 +498,7 @@ mod tests {
             }],
             ..spec()
         };
-        assert!(tmpfs(&absurd, &LIMITS, &image, EngineKind::Docker).is_err());
+        assert!(tmpfs(&absurd, &LIMITS, &image, DOCKER).is_err());
     }
 
     #[test]

@@ -3,9 +3,12 @@
 use serde::Serialize;
 
 use super::applied::Ignored;
+use super::files::FilesReceipt;
 use super::limits::Resolved;
+use super::mounts::CheckedMount;
 use super::outcome::{Evidence, Outcome};
 use super::output::OutputReport;
+use super::protections::ProtectionsReceipt;
 use super::usage::Usage;
 
 /// The version of the receipt's form; it rises when a field changes its meaning or goes.
@@ -39,12 +42,20 @@ pub struct Receipt {
     pub output: OutputReport,
     /// Limits as they were sent.
     pub limits: Resolved,
+    /// What of the host was mounted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub mounts: Vec<CheckedMount>,
     /// Why the task could have filled the engine's disk; `None` where all that it could write was bounded.
     pub unbounded_disk: Option<&'static str>,
     /// What it has used.
     pub usage: Usage,
+    /// What protected the host from it.
+    pub protections: ProtectionsReceipt,
     /// What was asked for, not applied, and accepted.
     pub ignored: Vec<Ignored>,
+    /// What came in and out, where files were to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub files: Option<FilesReceipt>,
     /// What is worth knowing.
     pub warnings: Vec<String>,
     /// Where the time went.
@@ -111,12 +122,16 @@ pub struct Phases {
     pub prepare: f64,
     /// The create call.
     pub create: f64,
+    /// Files that were copied in.
+    pub copy_in: f64,
     /// Attach, wait and the comparison of what was applied.
     pub subscribe: f64,
     /// The start call.
     pub start: f64,
     /// From there to the exit code and the end of the output.
     pub run: f64,
+    /// Artifacts that were brought out.
+    pub artifacts: f64,
     /// Remove, and its confirmation.
     pub remove: f64,
     /// All of it.

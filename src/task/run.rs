@@ -8,8 +8,11 @@ use tokio::time::Instant;
 
 use super::container::{Subscribed, TaskContainer};
 use super::disk::unbounded_disk;
+use super::fallback;
+use super::files::{self, CopiedIn, FilesReceipt};
 use super::outcome::{Cancel, Evidence, Outcome, StartFailure};
 use super::output::OutputReport;
+use super::protections::ProtectionsReceipt;
 use super::receipt::{ContainerReceipt, EngineReceipt, HelpersReceipt, Phases, Receipt, SCHEMA};
 use super::recover::recover;
 use super::runner::{Requests, Runner};
@@ -118,6 +121,7 @@ pub(super) async fn run_planned(
         ));
     }
     let mut plan = unless_cancelled(&requests, "", runner.admit(spec)).await?;
+    let collecting = files::open_all(&plan.spec)?;
     loop {
         clock.phase(|phases| &mut phases.prepare);
         let operation = plan.operation.clone();
@@ -127,11 +131,9 @@ pub(super) async fn run_planned(
             .inspect_err(|error| tracing::error!(%error, "create failed"))?;
         clock.phase(|phases| &mut phases.create);
         match begin(&container, &requests, &mut clock).await {
-            Ok(subscribed) => {
-                if container.plan().dropped_our_init {
-                    // With the engine's it works.
-                    runner.engine().refuse_our_files();
-                }
+            Ok((subscribed, copied_in)) => {
+                // With the engine's own it works.
+                fallback::remember(runner.engine(), container.plan());
                 let orders = container.plan().first_orders()?;
                 let sink = io.output.clone();
                 let samples = Samples::default();
@@ -148,13 +150,27 @@ pub(super) async fn run_planned(
                 }
                 drop(sink);
                 clock.phase(|phases| &mut phases.run);
-                return Ok(finish(&container, ended, usage, clock).await);
+                let files = match copied_in {
+                    Some(copied_in) => {
+                        let outcome = &ended.outcome;
+                        let requests = &requests;
+                        Some(
+                            files::collect(&container, copied_in, collecting, outcome, requests)
+                                .await,
+                        )
+                    }
+                    None => None,
+                };
+                clock.phase(|phases| &mut phases.artifacts);
+                return Ok(finish(&container, ended, usage, files, clock).await);
             }
-            // What the engine says of a start with our own process 1 is never about the task's command.
-            Err(error) if container.plan().init.is_ok() && is_of_starting(&error) => {
-                tracing::warn!(%error, "not started with our own process 1, trying the engine's");
+            // What the engine says of a start with our own process 1 is never about the task's command; of one with our filter it may be.
+            Err(error)
+                if fallback::has_something_of_ours(container.plan()) && is_of_starting(&error) =>
+            {
+                tracing::warn!(%error, "not started with what is ours, trying the engine's");
                 plan = container.undo().await?;
-                if !plan.without_our_init(runner.engine()) {
+                if !fallback::restart(runner.engine(), &mut plan).await {
                     return Err(error);
                 }
             }
@@ -165,7 +181,7 @@ pub(super) async fn run_planned(
             {
                 tracing::error!(%error, "start failed");
                 let ended = start_failed(&container, &error).await;
-                return Ok(finish(&container, ended, Usage::default(), clock).await);
+                return Ok(finish(&container, ended, Usage::default(), None, clock).await);
             }
             Err(error) => {
                 tracing::error!(%error, "the task did not begin");
@@ -190,15 +206,22 @@ async fn begin(
     container: &TaskContainer,
     requests: &Requests,
     clock: &mut Clock,
-) -> Result<Subscribed> {
+) -> Result<(Subscribed, Option<CopiedIn>)> {
     let operation = &container.plan().operation;
+    // Before attach: Podman starts the runtime there, for which the working directory has to be.
+    let copied_in = if container.plan().spec.has_files() {
+        Some(unless_cancelled(requests, operation, container.copy_in()).await?)
+    } else {
+        None
+    };
+    clock.phase(|phases| &mut phases.copy_in);
     let subscribed = unless_cancelled(requests, operation, container.subscribe())
         .await
         .map_err(|error| container.mine(error))?;
     clock.phase(|phases| &mut phases.subscribe);
     unless_cancelled(requests, operation, container.start()).await?;
     clock.phase(|phases| &mut phases.start);
-    Ok(subscribed)
+    Ok((subscribed, copied_in))
 }
 
 /// A step, unless the task is cancelled. A step that is under way is given a moment to end in order, and then abandoned: what it may have
@@ -279,10 +302,15 @@ async fn finish(
     container: &TaskContainer,
     ended: Ended,
     usage: Usage,
+    files: Option<FilesReceipt>,
     mut clock: Clock,
 ) -> Receipt {
     let plan = container.plan();
     let mut warnings = plan.warnings.clone();
+    if plan.dropped_our_filter {
+        warnings
+            .push("the engine did not take our filter of system calls; its own was used".into());
+    }
     if ended.child_out_of_memory {
         warnings.push(
             "a process of the task was killed for memory, though the task ended otherwise".into(),
@@ -297,8 +325,10 @@ async fn finish(
         warnings.push("exit code 137 may also mean that something outside sent KILL".into());
     }
     let mut status = ended.outcome.status();
+    warnings.extend(files.iter().flat_map(|files| files.warnings(status == 0)));
     let output_lost = !ended.output.complete && !ended.output.truncated;
-    if status == 0 && (output_lost || ended.input_error.is_some()) {
+    let artifacts_lost = files.as_ref().is_some_and(FilesReceipt::is_incomplete);
+    if status == 0 && (output_lost || artifacts_lost || ended.input_error.is_some()) {
         // What was lost may be what matters.
         status = 125;
     }
@@ -341,9 +371,12 @@ async fn finish(
         child_out_of_memory: ended.child_out_of_memory,
         output: ended.output,
         limits: plan.limits.clone(),
+        mounts: plan.mounts.clone(),
         unbounded_disk: unbounded_disk(&plan.spec),
         usage,
+        protections: ProtectionsReceipt::of(plan, container.confined.get()),
         ignored: ended.ignored,
+        files,
         warnings,
         phases_ms: clock.total(),
         engine: EngineReceipt {

@@ -5,7 +5,11 @@ use std::time::Duration;
 
 use super::applied;
 use super::disk;
+use super::files::{self, ArtifactRequest, CopyIn};
 use super::limits::{HostCapacity, Limits};
+use super::mounts::{self, BindMount, Workspace};
+use super::secret::{self, Secret};
+use super::user::User;
 use crate::error::{Code, Error, Result, shown};
 use crate::model::LogConfig;
 use crate::protocol::image_ref::ImageRef;
@@ -64,9 +68,9 @@ pub struct TaskSpec {
     pub command: Vec<String>,
     /// Replaces the image's entrypoint; an empty one switches it off.
     pub entrypoint: Option<Vec<String>>,
-    /// Environment beside the image's, in order; `HOME` is the workspace unless said.
+    /// Environment beside the image's, in order; `HOME` is the default working directory unless said.
     pub env: Vec<(String, String)>,
-    /// Absolute working directory: `/workspace`.
+    /// Absolute working directory: `/workspace`, or `/workspace/src` where files go in or out.
     pub workdir: Option<String>,
     /// Who it runs as: 1000:1000.
     pub user: User,
@@ -76,6 +80,8 @@ pub struct TaskSpec {
     pub terminal: Option<TerminalSize>,
     /// The engine's init is process 1, also where our own could be.
     pub engine_init: bool,
+    /// The engine's own filter of system calls, also where ours could be sent: for an engine whose operator has a stricter one.
+    pub engine_seccomp: bool,
     /// Resource limits.
     pub limits: Limits,
     /// `none`, `bridge`, or a network's name.
@@ -86,6 +92,14 @@ pub struct TaskSpec {
     pub cap_add: Vec<String>,
     /// Further tmpfs mounts, or others for `/tmp` and `/workspace`.
     pub tmpfs: Vec<Tmpfs>,
+    /// A directory of the host as `/workspace`, instead of memory. Needs our own process 1, as every mount does.
+    pub workspace: Option<Workspace>,
+    /// Other files and directories of the host.
+    pub mounts: Vec<BindMount>,
+    /// The engine gives what is mounted a label of SELinux that tasks can use: for writable ones one that this task alone can use.
+    pub selinux_relabel: bool,
+    /// What the task is told in secret. Needs our own process 1.
+    pub secrets: Vec<Secret>,
     /// Where the engine keeps the output: `local`, 10m × 3, where it has that.
     pub log: Option<LogConfig>,
     /// Labels beside ours.
@@ -98,66 +112,19 @@ pub struct TaskSpec {
     pub cleanup_timeout: Duration,
     /// How many bytes of output are passed on, both streams together; the rest is read and dropped.
     pub max_output: Option<u64>,
+    /// What is copied in before it starts. With this or artifacts, `/workspace` is a volume without a bound on disk, and the task runs and has
+    /// its `HOME` in `/workspace/src`.
+    pub copy_in: Vec<CopyIn>,
+    /// What is brought out when it has ended, however it did.
+    pub artifacts: Vec<ArtifactRequest>,
+    /// Bytes of all artifacts together: 4 GiB.
+    pub artifact_limit: Option<u64>,
+    /// Everything that the task can write to is bounded on disk: refuses what needs a volume.
+    pub require_disk_bound: bool,
     /// Leave the container there when it has ended.
     pub keep: bool,
     /// Limits and protections whose absence is accepted, by name, where the engine ignores them.
     pub accept_ignored: Vec<String>,
-}
-
-/// Who a task runs as. Numbers only: a name is resolved by the image, which may map it to root.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct User {
-    /// User id.
-    pub uid: u32,
-    /// Group id.
-    pub gid: u32,
-}
-
-impl Default for User {
-    fn default() -> Self {
-        Self {
-            uid: 1000,
-            gid: 1000,
-        }
-    }
-}
-
-impl User {
-    /// Root, which a caller chooses deliberately.
-    pub const ROOT: Self = Self { uid: 0, gid: 0 };
-
-    /// Reads `UID[:GID]`; the group is the same number unless said. Root only with `allow_root`, where `root` is understood too.
-    ///
-    /// # Errors
-    /// `ACODE-CTN-012` for root, `ACODE-CTN-015` for what is no number.
-    pub fn parse(text: &str, allow_root: bool) -> Result<Self> {
-        let (uid, gid) = text.split_once(':').unwrap_or((text, text));
-        let number = |part: &str| match part {
-            "root" => Some(0),
-            _ => part
-                .parse()
-                .ok()
-                .filter(|_| part.bytes().all(|b| b.is_ascii_digit())),
-        };
-        let (Some(uid), Some(gid)) = (number(uid), number(gid)) else {
-            return Err(Error::invalid(
-                Code::Configuration,
-                "user",
-                format!(
-                    "'{}' is not UID or UID:GID; names are not taken, since the image could map any name to root",
-                    shown(text)
-                ),
-            ));
-        };
-        if uid == 0 && !allow_root {
-            return Err(Error::invalid(
-                Code::PolicyRefused,
-                "user",
-                "the task would run as root; where that is meant, say --allow-root as well",
-            ));
-        }
-        Ok(Self { uid, gid })
-    }
 }
 
 /// A tmpfs inside: `PATH[:size=SIZE]`.
@@ -178,7 +145,7 @@ impl Tmpfs {
         let (path, options) = text
             .split_once(':')
             .map_or((text, None), |(path, options)| (path, Some(options)));
-        let path = clean_tmpfs_path(path)?;
+        let path = clean_inside_path(path)?;
         let size = match options {
             None => None,
             Some(options) => {
@@ -223,17 +190,26 @@ impl TaskSpec {
             interactive: false,
             terminal: None,
             engine_init: false,
+            engine_seccomp: false,
             limits: Limits::default(),
             network: "none".into(),
             writable_root: false,
             cap_add: Vec::new(),
             tmpfs: Vec::new(),
+            workspace: None,
+            mounts: Vec::new(),
+            selinux_relabel: false,
+            secrets: Vec::new(),
             log: None,
             labels: BTreeMap::new(),
             timeout: None,
             stop_timeout: Duration::from_secs(10),
             cleanup_timeout: Duration::from_secs(30),
             max_output: None,
+            copy_in: Vec::new(),
+            artifacts: Vec::new(),
+            artifact_limit: None,
+            require_disk_bound: false,
             keep: false,
             accept_ignored: Vec::new(),
         }
@@ -275,8 +251,15 @@ impl TaskSpec {
         if let Some(workdir) = &self.workdir {
             check_inside_path(workdir).map_err(wrong)?;
         }
+        files::check(&self.copy_in, &self.artifacts).map_err(wrong)?;
         for tmpfs in &self.tmpfs {
-            if clean_tmpfs_path(&tmpfs.path).map_err(wrong)? != tmpfs.path {
+            if self.has_files() && matches!(tmpfs.path.as_str(), WORKSPACE | files::FILES_DIR) {
+                return Err(wrong(format!(
+                    "a tmpfs at {} would hide the files that are copied in and out; leave it out, or choose a directory below",
+                    tmpfs.path
+                )));
+            }
+            if clean_inside_path(&tmpfs.path).map_err(wrong)? != tmpfs.path {
                 return Err(wrong(format!(
                     "tmpfs '{}': write its path without extra '/' and '.'",
                     shown(&tmpfs.path)
@@ -300,8 +283,34 @@ impl TaskSpec {
         ContainerName::new(&self.prefix, &self.session, &self.task)?;
         // What the host has is looked at where the task is planned: it makes warnings only.
         self.limits.resolve(HostCapacity::default())?;
+        secret::check(self)?;
+        mounts::check_targets(self)?;
         disk::check(self)?;
         self.check_policy()
+    }
+
+    /// Whether files go in or come out, for which `/workspace` has to be a volume.
+    pub(crate) fn has_files(&self) -> bool {
+        !self.copy_in.is_empty() || !self.artifacts.is_empty()
+    }
+
+    /// Where it runs, unless said.
+    pub(crate) fn directory(&self) -> &'static str {
+        if self.has_files() {
+            files::FILES_DIR
+        } else {
+            WORKSPACE
+        }
+    }
+
+    /// Its `HOME`, unless said.
+    pub(crate) fn home(&self) -> &'static str {
+        if self.workspace.is_some() {
+            // What tools keep in their home is not meant for the caller's directory.
+            "/tmp"
+        } else {
+            self.directory()
+        }
     }
 
     fn check_policy(&self) -> Result<()> {
@@ -391,11 +400,11 @@ fn check_inside_path(path: &str) -> Result<(), String> {
 
 /// Such a path without what would change the meaning of mount options, in its shortest form: the engine compares it with the image's
 /// volumes, whose paths it shortens too, and mounts both where they differ.
-pub(super) fn clean_tmpfs_path(path: &str) -> Result<String, String> {
+pub(super) fn clean_inside_path(path: &str) -> Result<String, String> {
     check_inside_path(path)?;
     if path.contains([',', ':']) {
         return Err(format!(
-            "a tmpfs path cannot contain ',' or ':' as '{}' does",
+            "a path for a mount cannot contain ',' or ':' as '{}' does",
             shown(path)
         ));
     }
@@ -404,7 +413,7 @@ pub(super) fn clean_tmpfs_path(path: &str) -> Result<String, String> {
         .filter(|part| !matches!(*part, "" | "."))
         .collect();
     if parts.is_empty() {
-        return Err("a tmpfs over / would hide the image".into());
+        return Err("a mount over / would hide the image".into());
     }
     Ok(format!("/{}", parts.join("/")))
 }
@@ -415,43 +424,6 @@ mod tests {
 
     fn spec() -> TaskSpec {
         TaskSpec::new("s", "t", ImageRef::parse("busybox").unwrap(), ["true"])
-    }
-
-    #[test]
-    fn nfr_020a_23_root_is_chosen_deliberately_or_not_at_all() {
-        assert_eq!(
-            User::parse("1000", false).unwrap(),
-            User {
-                uid: 1000,
-                gid: 1000
-            }
-        );
-        assert_eq!(User::parse("5:6", false).unwrap(), User { uid: 5, gid: 6 });
-        for root in ["0", "0:1000", "root", "00"] {
-            assert_eq!(
-                User::parse(root, false).unwrap_err().code(),
-                Code::PolicyRefused,
-                "{root}"
-            );
-            assert_eq!(User::parse(root, true).unwrap().uid, 0, "{root}");
-        }
-        for wrong in [
-            "",
-            "node",
-            "-1",
-            "+1",
-            "1:2:3",
-            "4294967296",
-            "1:",
-            ":1",
-            "1 ",
-        ] {
-            assert_eq!(
-                User::parse(wrong, true).unwrap_err().code(),
-                Code::Configuration,
-                "{wrong}"
-            );
-        }
     }
 
     #[test]

@@ -72,10 +72,20 @@ pub(crate) struct Machine {
     ending: Option<Ending>,
     end: Option<End>,
     last_error: String,
-    /// The command, where our own process 1 tells how it ended: an end without its word is not the task's.
-    told_of: Option<String>,
+    /// What it is asked to do, where our own process 1 tells how it ended: an end without its word is not the task's.
+    told_of: Option<Told>,
     word: Option<Word>,
     pub(crate) evidence: Evidence,
+}
+
+/// What our own process 1 was asked for, in words.
+#[derive(Debug, Default)]
+pub(crate) struct Told {
+    pub(crate) command: String,
+    /// Where inside.
+    pub(crate) mounts: Vec<String>,
+    /// Their names.
+    pub(crate) secrets: Vec<String>,
 }
 
 /// Why we are ending it. The first deadline or cancel stands; a stronger cancel replaces a weaker one.
@@ -93,7 +103,7 @@ enum End {
 }
 
 impl Machine {
-    pub(crate) fn new(timeout: Duration, told_of: Option<String>) -> Self {
+    pub(crate) fn new(timeout: Duration, told_of: Option<Told>) -> Self {
         Self {
             timeout,
             output_ended: false,
@@ -566,7 +576,14 @@ mod tests {
         word: impl Into<Option<Word>>,
         end: Event,
     ) -> Outcome {
-        let mut machine = Machine::new(Duration::from_secs(5), Some("sh".into()));
+        let mut machine = Machine::new(
+            Duration::from_secs(5),
+            Some(Told {
+                command: "sh".into(),
+                mounts: vec!["/workspace".into()],
+                secrets: vec!["token".into()],
+            }),
+        );
         for event in steps {
             machine.step(event);
         }
@@ -679,7 +696,14 @@ mod tests {
     #[test]
     fn what_the_engine_may_have_ended_is_looked_into() {
         let after = |word: Option<Word>, code| {
-            let mut machine = Machine::new(Duration::from_secs(5), Some("sh".into()));
+            let mut machine = Machine::new(
+                Duration::from_secs(5),
+                Some(Told {
+                    command: "sh".into(),
+                    mounts: vec!["/workspace".into()],
+                    secrets: vec!["token".into()],
+                }),
+            );
             if let Some(word) = word {
                 machine.told(word);
             }

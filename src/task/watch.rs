@@ -16,6 +16,7 @@ use super::control::{Control, InputError, Records, note, read, steer};
 use super::outcome::{Cancel, Evidence, Outcome};
 use super::output::{self, OutputReport, pump};
 use super::plan::FirstOrders;
+use super::protections::Confined;
 use super::run::TaskIo;
 use super::runner::Requests;
 use super::state::{Action, Event, Machine};
@@ -68,8 +69,8 @@ pub(super) async fn watch_task(
     } = subscribed;
     let spec = &container.plan().spec;
     let control = first.is_some().then(Control::new);
-    let (program, orders) = first.map(|first| (first.program, first.orders)).unzip();
-    let mut machine = Machine::new(spec.timeout.unwrap_or_default(), program);
+    let (told, orders) = first.map(|first| (first.told, first.orders)).unzip();
+    let mut machine = Machine::new(spec.timeout.unwrap_or_default(), told);
     let mut report = OutputReport::default();
     let input_error = InputError::default();
     let (ended_sender, ended) = watch::channel(false);
@@ -356,7 +357,10 @@ async fn ask(container: &TaskContainer, after: Duration) -> (Event, Instant) {
         .container_inspect(container.id().as_str())
         .await
     {
-        Ok(inspect) => Event::Inspected(inspect.state),
+        Ok(inspect) => {
+            let _ = container.confined.set(Confined::of(&inspect));
+            Event::Inspected(inspect.state)
+        }
         Err(error) if error.is_not_found() => Event::Vanished,
         Err(error) => Event::InspectFailed(error.message()),
     };

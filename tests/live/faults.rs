@@ -225,6 +225,12 @@ fn nfr_020a_16_term_at_any_call_leaves_nothing(ctx: &Ctx) {
                 if run.status != 124 || task.ends_with("-again-again") {
                     break (behind, run);
                 }
+                eprintln!(
+                    "NOSIGNAL {task} hits={}\n{}\n{}",
+                    behind.proxy.hits(),
+                    behind.proxy.transcript(),
+                    run.err()
+                );
                 task += "-again";
             };
             assert_eq!(run.status, 143, "{task}: {}", run.err());

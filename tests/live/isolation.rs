@@ -12,6 +12,7 @@ use crate::support::{Ctx, IMAGE, facts, tests};
 tests![
     nfr_020a_21_22_23_27_no_capabilities_no_new_privileges_a_filter_and_uid_1000,
     nfr_020a_24_no_device_of_the_host_and_no_engine_inside,
+    the_defaults_are_what_the_engine_says_it_applied,
     namespaces_are_the_tasks_own,
     the_root_is_read_only_and_workspace_and_tmp_are_not,
     a_writable_root_is_writable,
@@ -81,6 +82,50 @@ fn nfr_020a_24_no_device_of_the_host_and_no_engine_inside(ctx: &Ctx) {
         bound.is_subset(&written),
         "only what the engine writes for the container: {bound:?}"
     );
+}
+
+/// Of the program's own task, with its process 1.
+fn the_defaults_are_what_the_engine_says_it_applied(ctx: &Ctx) {
+    let mut task = ctx.start(&[], "echo ready; cat");
+    let id = ctx.containers().remove(0).id;
+    let inspect = ctx.with_engine(async |engine| engine.container_inspect(&id).await.unwrap());
+    let host = &inspect.host_config;
+    assert_eq!(inspect.config.user, "1000:1000");
+    assert_eq!(host.network_mode, "none");
+    assert!(host.readonly_rootfs && !host.privileged && !host.publish_all_ports);
+    assert_eq!(
+        (
+            host.memory,
+            host.memory_swap,
+            host.pids_limit,
+            host.shm_size
+        ),
+        (4 << 30, 4 << 30, 1000, 64 << 20)
+    );
+    assert!((1..=2_000_000_000).contains(&host.nano_cpus));
+    assert_eq!(host.ipc_mode, "private");
+    assert_eq!(host.init, !ctx.has_own_init());
+    let tmpfs: Vec<&str> = host.tmpfs.keys().map(String::as_str).collect();
+    let (kept_by, paths) = if ctx.target.is_podman() {
+        (
+            ["json-file", "k8s-file"],
+            vec!["/run", "/tmp", "/var/tmp", "/workspace"],
+        )
+    } else {
+        assert_eq!(host.cap_drop, ["ALL"]);
+        assert_eq!(host.cgroupns_mode, "private");
+        (["local"; 2], vec!["/tmp", "/workspace"])
+    };
+    assert_eq!(tmpfs, paths);
+    assert!(host.tmpfs.values().all(|options| {
+        let has = |option: &str| options.split(',').any(|o| o.starts_with(option));
+        has("nosuid") && has("nodev") && has("size=")
+    }));
+    assert!(kept_by.contains(&host.log_config.driver.as_str()));
+    let nothing = host.devices.len() + host.binds.len() + host.volumes_from.len();
+    assert!(nothing + host.group_add.len() + host.cap_add.len() == 0);
+    task.say(b"end\n");
+    task.finish().expect(0);
 }
 
 fn namespaces_are_the_tasks_own(ctx: &Ctx) {

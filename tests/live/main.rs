@@ -7,24 +7,30 @@
 mod audit;
 mod behind;
 mod bounds;
+mod cis;
 mod commands;
+mod config;
 mod ending;
 mod exec;
 #[path = "../support/fault_proxy.rs"]
 mod fault_proxy;
 mod faults;
+mod files;
 mod foreign;
 mod helpers;
 mod isolation;
 mod library;
 mod limits;
 mod load;
+mod mounts;
 mod names;
 mod orphans;
 mod ownership;
+mod probe;
 mod receipt;
 mod running;
 mod scenarios;
+mod secrets;
 mod streams;
 mod support;
 
@@ -49,14 +55,20 @@ fn main() -> ExitCode {
         receipt::TESTS,
         streams::TESTS,
         isolation::TESTS,
+        probe::TESTS,
+        cis::TESTS,
         helpers::TESTS,
         limits::TESTS,
+        mounts::TESTS,
+        secrets::TESTS,
         bounds::TESTS,
         audit::TESTS,
         ending::TESTS,
         faults::TESTS,
+        files::TESTS,
         names::TESTS,
         commands::TESTS,
+        config::TESTS,
         foreign::TESTS,
         orphans::TESTS,
         ownership::TESTS,

@@ -66,10 +66,19 @@ fn fr_020a_46_the_receipt_says_what_ran_and_how_it_ended(ctx: &Ctx) {
     assert_eq!(receipt["engine"]["server"], ctx.target.server);
     assert!(receipt["started_at"].as_str().unwrap().ends_with('Z'));
     let phases = &receipt["phases_ms"];
-    let sum: f64 = ["prepare", "create", "subscribe", "start", "run", "remove"]
-        .map(|p| phases[p].as_f64().unwrap())
-        .iter()
-        .sum();
+    let sum: f64 = [
+        "prepare",
+        "create",
+        "copy_in",
+        "subscribe",
+        "start",
+        "run",
+        "artifacts",
+        "remove",
+    ]
+    .map(|p| phases[p].as_f64().unwrap())
+    .iter()
+    .sum();
     assert!(
         (sum - phases["total"].as_f64().unwrap()).abs() < 1.0,
         "{phases}"

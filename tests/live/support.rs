@@ -140,6 +140,15 @@ impl Ctx {
         !self.target.plain && !self.target.is_podman()
     }
 
+    /// Options for the engine's process 1, where every task has that anyway.
+    pub(crate) fn engine_init(&self) -> &'static [&'static str] {
+        if self.target.plain {
+            &[]
+        } else {
+            &["--init", "engine"]
+        }
+    }
+
     /// A file of this test's.
     pub(crate) fn file(&self, name: &str) -> String {
         self.dir.join(name).to_str().unwrap().to_owned()
@@ -285,9 +294,19 @@ pub(crate) fn bare_program() -> Command {
         "DOCKER_CONTEXT",
         "ACODE_SESSION",
         "ACODE_TASK",
+        "ACODE_IMAGE",
+        "ACODE_LANGUAGE",
+        "ACODE_MEMORY",
+        "ACODE_CPUS",
+        "ACODE_PIDS",
+        "ACODE_TIMEOUT",
+        "ACODE_NETWORK",
+        "ACODE_CONFIG",
     ] {
         command.env_remove(key);
     }
+    // No file of ours is there either.
+    command.env("XDG_CONFIG_HOME", "/nonexistent");
     command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

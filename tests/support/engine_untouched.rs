@@ -123,9 +123,19 @@ pub(crate) fn program_at(path: &Path) -> Command {
         "DOCKER_CONFIG",
         "ACODE_SESSION",
         "ACODE_TASK",
+        "ACODE_IMAGE",
+        "ACODE_LANGUAGE",
+        "ACODE_MEMORY",
+        "ACODE_CPUS",
+        "ACODE_PIDS",
+        "ACODE_TIMEOUT",
+        "ACODE_NETWORK",
+        "ACODE_CONFIG",
         "NO_COLOR",
     ] {
         command.env_remove(key);
     }
+    // No file of ours is there either.
+    command.env("XDG_CONFIG_HOME", "/nonexistent");
     command
 }

@@ -144,18 +144,17 @@ impl Connection {
             Some(rule.call) == call && number >= rule.nth && number - rule.nth < rule.times
         };
         let rule = state.rules.iter().find(meets).cloned();
-        state.hits += usize::from(rule.is_some());
         (state.seen.len() - 1, rule)
     }
 
     /// Does what `rule` says for this point. How an answer is passed on is not done here.
     fn act(&mut self, rule: Option<&Rule>, point: Point) -> io::Result<Next> {
         let mut next = Next::GoOn;
-        for action in rule
-            .filter(|rule| rule.at == point)
-            .iter()
-            .flat_map(|rule| &rule.actions)
-        {
+        let Some(rule) = rule.filter(|rule| rule.at == point) else {
+            return Ok(next);
+        };
+        lock(&self.shared.state).hits += 1;
+        for action in &rule.actions {
             match action {
                 Action::Run(work) => work(),
                 Action::Delay(time) => thread::sleep(*time),

@@ -57,6 +57,15 @@ pub(crate) struct Scripted {
     state: Arc<Mutex<State>>,
 }
 
+/// What of the kernel's every Docker hides, and what it makes read-only.
+const MASKED: [&str; 4] = [
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/timer_list",
+    "/sys/firmware",
+];
+const READ_ONLY: [&str; 4] = ["/proc/bus", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+
 /// What the task writes and how it ends.
 pub(crate) const OUTPUT: &[u8] = b"\x01\0\0\0\0\0\0\x04out\n\x02\0\0\0\0\0\0\x04err\n";
 pub(crate) const EXIT_CODE: i64 = 7;
@@ -221,6 +230,7 @@ fn read_request(reader: &mut BufReader<UnixStream>) -> Option<(String, String)> 
         .ok()
         .filter(|count| *count > 0)?;
     let mut length = 0;
+    let mut chunked = false;
     loop {
         let mut line = String::new();
         reader
@@ -230,9 +240,23 @@ fn read_request(reader: &mut BufReader<UnixStream>) -> Option<(String, String)> 
         if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
             length = value.trim().parse().unwrap();
         }
+        chunked |= line.to_ascii_lowercase().starts_with("transfer-encoding:");
         if line == "\r\n" {
             break;
         }
+    }
+    if chunked {
+        // What is uploaded is looked at by nobody here.
+        let mut size = String::new();
+        while reader.read_line(&mut size).ok()? > 0 {
+            let count = usize::from_str_radix(size.trim(), 16).unwrap();
+            reader.read_exact(&mut vec![0; count + 2]).ok()?;
+            if count == 0 {
+                return Some((first.trim().to_owned(), String::new()));
+            }
+            size.clear();
+        }
+        return None;
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
@@ -280,6 +304,13 @@ fn act(state: &Mutex<State>, line: &str, body: &str) -> Vec<u8> {
         state.killed = true;
         return response("204 No Content", "");
     }
+    if line.contains("/archive") {
+        return if line.starts_with("PUT") {
+            response("200 OK", "")
+        } else {
+            missing()
+        };
+    }
     if line.contains("/logs") {
         let head = format!(
             "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n",
@@ -299,13 +330,16 @@ fn inspect(state: &State) -> Vec<u8> {
         (false, true) => ("running", 0),
         (false, false) => ("created", 0),
     };
+    let mut host_config = sent["HostConfig"].clone();
+    host_config["MaskedPaths"] = serde_json::json!(MASKED);
+    host_config["ReadonlyPaths"] = serde_json::json!(READ_ONLY);
     let body = serde_json::json!({
         "Id": ID,
         "Name": "/acode-s-t",
         "Image": sent["Image"],
         "State": { "Status": status, "ExitCode": code, "OOMKilled": false },
         "Config": { "User": sent["User"], "Labels": sent["Labels"] },
-        "HostConfig": sent["HostConfig"],
+        "HostConfig": host_config,
     });
     response("200 OK", &body.to_string())
 }

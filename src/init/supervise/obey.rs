@@ -9,12 +9,13 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
+use super::super::prepare;
 use super::super::spawn::{Spawned, Streams, spawn};
 use super::super::task_input::TaskInput;
 use super::super::terminal::Terminal;
 use super::Supervisor;
 use crate::protocol::order::{Hello, Order};
-use crate::protocol::record::{Cause, How, Record};
+use crate::protocol::record::{Cause, How, Record, Unprepared};
 
 /// So much of a command and its environment is taken at most; the kernel takes less.
 const MAX_COMMAND: usize = 8 << 20;
@@ -70,6 +71,20 @@ impl Supervisor {
                 self.variables
                     .push((OsString::from_vec(variable), OsString::from_vec(value)));
             }
+            Order::Mount(mount) if self.main.is_none() => {
+                if !prepare::is_mounted(&mount) {
+                    self.unprepared
+                        .get_or_insert(Unprepared::Mount(self.mounts));
+                }
+                self.mounts = self.mounts.saturating_add(1);
+            }
+            Order::Secret(secret) if self.main.is_none() => {
+                if prepare::write_secret(&secret).is_err() {
+                    self.unprepared
+                        .get_or_insert(Unprepared::Secret(self.secrets));
+                }
+                self.secrets = self.secrets.saturating_add(1);
+            }
             Order::Start if self.ending_since.is_some() => {}
             Order::Start if self.main.is_none() && self.hello.is_some() => self.start(),
             Order::Input(data) => {
@@ -94,7 +109,12 @@ impl Supervisor {
                 }
             }
             Order::Done => self.done = true,
-            Order::Hello(_) | Order::Argument(_) | Order::Variable(_) | Order::Start => {
+            Order::Hello(_)
+            | Order::Argument(_)
+            | Order::Variable(_)
+            | Order::Mount(_)
+            | Order::Secret(_)
+            | Order::Start => {
                 return self.distrust("an order came out of turn");
             }
         }
@@ -111,6 +131,10 @@ impl Supervisor {
         self.deadline = hello
             .deadline_ms
             .and_then(|ms| Instant::now().checked_add(Duration::from_millis(ms)));
+        if let Some(what) = self.unprepared {
+            self.how = Some(How::Unprepared(what));
+            return self.end(Cause::Itself);
+        }
         let spawned = self
             .streams(&hello)
             .and_then(|streams| spawn(&self.command, &self.variables, streams));

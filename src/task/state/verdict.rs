@@ -1,7 +1,8 @@
 //! How a task ended, from all that is known when it is over.
 
 use super::{End, Ending, Machine};
-use crate::protocol::record::{Cause, End as Word, How};
+use crate::error::shown;
+use crate::protocol::record::{Cause, End as Word, How, Unprepared};
 use crate::task::outcome::{Outcome, StartFailure};
 
 impl Machine {
@@ -63,6 +64,7 @@ impl Machine {
         match (word.cause, word.how) {
             (Cause::Deadline, _) => Some(self.deadline()),
             (_, How::Failed(errno)) => Some(self.start_failed(errno)),
+            (_, How::Unprepared(what)) => Some(self.unprepared(what)),
             // One that took the signal well and says so ends by itself, but with 0 it does not say that it did its work.
             (Cause::Outside, How::Exited(code @ 1..)) if self.ending.is_none() => {
                 Some(Outcome::Exited { code })
@@ -97,11 +99,37 @@ impl Machine {
             126 => StartFailure::NotExecutable,
             _ => StartFailure::Other,
         };
-        let command = crate::error::shown(self.told_of.as_deref().unwrap_or_default());
+        let told = self.told_of.as_ref();
+        let command = shown(told.map_or("", |told| &told.command));
         let error = std::io::Error::from_raw_os_error(errno);
         Outcome::StartFailed {
             reason,
             message: format!("'{command}' cannot be started: {error}"),
+        }
+    }
+
+    fn unprepared(&self, what: Unprepared) -> Outcome {
+        let told = self.told_of.as_ref();
+        let name = |list: Option<&Vec<String>>, number: u16| {
+            shown(
+                list.and_then(|list| list.get(usize::from(number)))
+                    .map_or("", |name| name),
+            )
+        };
+        let message = match what {
+            Unprepared::Mount(number) => format!(
+                "what is mounted at {} inside is not what was checked outside: it was replaced meanwhile, or the engine does not see the \
+                 files that we see; the task was not started",
+                name(told.map(|told| &told.mounts), number)
+            ),
+            Unprepared::Secret(number) => format!(
+                "the secret '{}' could not be written inside; the task was not started",
+                name(told.map(|told| &told.secrets), number)
+            ),
+        };
+        Outcome::StartFailed {
+            reason: StartFailure::Other,
+            message,
         }
     }
 

@@ -1,0 +1,67 @@
+//! What can be sent instead of a request that the engine refused, or did not start.
+
+use super::limits::HostCapacity;
+use super::plan::Plan;
+use super::seccomp::Filter;
+use crate::engine::Engine;
+use crate::protocol::security::Host;
+
+/// What can be sent instead of a request that was refused as bad: as many CPUs as the engine's host has, where nobody asked for a
+/// number, no bind where the engine does not see our files, and at last its own filter of system calls. `false` when nothing is left to try.
+pub(super) async fn adapt(engine: &Engine, plan: &mut Plan) -> bool {
+    if plan.spec.limits.nano_cpus.is_none()
+        && let Ok(info) = engine.info().await
+        && let Ok((limits, _)) = plan.spec.limits.resolve(HostCapacity {
+            cpus: info.ncpu,
+            memory: 0,
+        })
+        && limits.nano_cpus < plan.limits.nano_cpus
+    {
+        plan.limits.nano_cpus = limits.nano_cpus;
+        return plan.write_body(engine).is_ok();
+    }
+    if plan.without_our_init(engine) {
+        return true;
+    }
+    if plan.body.network_disabled {
+        plan.without_fast_network = true;
+        return plan.write_body(engine).is_ok();
+    }
+    without_our_filter(engine, plan).await
+}
+
+/// What can be started instead of a container that was created and did not start.
+pub(super) async fn restart(engine: &Engine, plan: &mut Plan) -> bool {
+    plan.without_our_init(engine) || without_our_filter(engine, plan).await
+}
+
+/// Whether something of ours could have been why the engine did not start it.
+pub(super) fn has_something_of_ours(plan: &Plan) -> bool {
+    plan.init.is_ok() || plan.filter == Filter::Ours
+}
+
+/// Remembers what this engine turned out not to take. Of what was given up, the last is to blame.
+pub(super) fn remember(engine: &Engine, plan: &Plan) {
+    if plan.dropped_our_filter {
+        engine.refuse_our_filter();
+    } else if plan.dropped_our_init {
+        engine.refuse_our_files();
+    }
+}
+
+/// The engine's filter instead of ours. Where it has none, that is for the comparison of asked and applied to refuse.
+pub(super) async fn without_our_filter(engine: &Engine, plan: &mut Plan) -> bool {
+    if plan.filter != Filter::Ours {
+        return false;
+    }
+    let Ok(info) = engine.info().await else {
+        return false;
+    };
+    plan.filter = if Host::of(&info.security_options).filters() {
+        Filter::Engines("the engine did not take ours")
+    } else {
+        Filter::Missing
+    };
+    plan.dropped_our_filter = true;
+    plan.write_body(engine).is_ok()
+}

@@ -1,0 +1,496 @@
+//! Configuration files, without an engine: what holds and who said it, and what a hostile repository tries.
+#![cfg(feature = "cli")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "support/engine_untouched.rs"]
+mod untouched;
+
+#[path = "hostile-repo/mod.rs"]
+mod hostile;
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+use untouched::{Dir, Run, program, program_at};
+
+/// An operator's directory and a repository.
+struct Files {
+    dir: Dir,
+}
+
+impl Files {
+    fn new(name: &str, operator: Option<&str>, repository: Option<&str>) -> Self {
+        let dir = Dir::new(&format!("config-{name}"));
+        for part in [
+            "operator/acode-rt",
+            "repository/.agent",
+            "repository/.git",
+            "repository/src/deep",
+            "elsewhere",
+        ] {
+            fs::create_dir_all(dir.0.join(part)).unwrap();
+        }
+        let files = Self { dir };
+        if let Some(text) = operator {
+            fs::write(files.dir.file("operator/acode-rt/config.yml"), text).unwrap();
+        }
+        if let Some(text) = repository {
+            fs::write(files.dir.file("repository/.agent/config.yml"), text).unwrap();
+        }
+        files
+    }
+
+    fn program_in(&self, directory: &str) -> Command {
+        let mut command = program();
+        command
+            .env("XDG_CONFIG_HOME", self.dir.file("operator"))
+            .env(
+                "DOCKER_HOST",
+                format!("unix://{}", self.dir.file("no.sock")),
+            )
+            .current_dir(self.dir.file(directory));
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Run {
+        Run::of(self.program_in("repository/src/deep").args(arguments))
+    }
+
+    fn show(&self, arguments: &[&str]) -> Value {
+        let run = self.run(&[&["config", "show", "--json"], arguments].concat());
+        serde_json::from_str(&run.expect(0).stdout).unwrap()
+    }
+}
+
+/// A setting's value and who said it, as `VALUE from WHO[:LINE]`.
+fn setting(shown: &Value, name: &str) -> String {
+    let settings = shown["settings"].as_array().unwrap();
+    let row = settings.iter().find(|row| row["name"] == name).unwrap();
+    let source = &row["source"];
+    let line = source["line"].as_u64().map(|line| format!(":{line}"));
+    format!(
+        "{} from {}{}",
+        row["value"]
+            .as_str()
+            .map_or_else(|| row["value"].to_string(), str::to_owned),
+        source["from"].as_str().unwrap(),
+        line.or_else(|| source["variable"].as_str().map(|name| format!(" {name}")))
+            .unwrap_or_default()
+    )
+}
+
+#[test]
+fn each_later_word_counts_more() {
+    let operator = "docker: {resources: {memory: 3g, pids_limit: 700}, network: bridge}\ndefaults:\n  timeout: 90s\n  label: [a=1, b=2]\n  keep: true\n  sweep: before\n";
+    let repository = "docker:\n  resources:\n    memory: 1g\n  network: none\n";
+    let files = Files::new("order", Some(operator), Some(repository));
+    let shown = files.show(&[]);
+    for (name, expected) in [
+        ("memory", "1g from repository:3"),
+        ("pids", "700 from operator:1"),
+        ("cpus", "2.0 from built-in"),
+        ("network", "none from repository:4"),
+        ("timeout", "90s from operator:3"),
+        ("label", r#"["a=1","b=2"] from operator:4"#),
+        ("keep", "true from operator:5"),
+        ("sweep", "before from operator:6"),
+        ("stop-timeout", "10s from built-in"),
+        ("image", "null from built-in"),
+    ] {
+        assert_eq!(setting(&shown, name), expected);
+    }
+    // Options replace lists, and environment and options may go above what a repository lowered.
+    let mut command = files.program_in("repository");
+    let run = Run::of(
+        command
+            .env("ACODE_MEMORY", "2g")
+            .env("ACODE_PIDS", "50")
+            .env("ACODE_NETWORK", "other")
+            .env("ACODE_TIMEOUT", "5s")
+            .env("ACODE_CPUS", "1")
+            .args([
+                "config", "show", "--json", "--pids", "60", "--label", "c=3", "--sweep", "off",
+            ]),
+    );
+    let shown = serde_json::from_str(&run.expect(0).stdout).unwrap();
+    for (name, expected) in [
+        ("memory", "2g from environment ACODE_MEMORY"),
+        ("pids", "60 from option"),
+        ("cpus", "1 from environment ACODE_CPUS"),
+        ("network", "other from environment ACODE_NETWORK"),
+        ("timeout", "5s from environment ACODE_TIMEOUT"),
+        ("label", r#"["c=3"] from option"#),
+        ("sweep", "off from option"),
+    ] {
+        assert_eq!(setting(&shown, name), expected);
+    }
+}
+
+#[test]
+fn the_table_says_where_each_value_comes_from() {
+    let files = Files::new(
+        "table",
+        Some("policy:\n  max: {pids: 64}\n  deny: [root]\n"),
+        Some("docker: {images: {node: team/node:1}}"),
+    );
+    let shown = files
+        .run(&["config", "show", "--memory", "1g"])
+        .expect(0)
+        .stdout;
+    let line = |start: &str| {
+        let mut lines = shown.lines();
+        lines
+            .find(|line| line.starts_with(start))
+            .unwrap_or_else(|| panic!("no {start}: {shown}"))
+            .to_owned()
+    };
+    let operator = files.dir.file("operator/acode-rt/config.yml");
+    assert!(line("memory").contains("1g") && line("memory").ends_with("option"));
+    assert!(
+        line("pids").contains("64")
+            && line("pids").ends_with(&format!("{operator}:2 policy.max.pids"))
+    );
+    assert!(line("node").contains("team/node:1") && line("node").contains(".agent/config.yml:1"));
+    assert!(line("python").contains("python:3.12-slim") && line("python").ends_with("built-in"));
+    assert!(line("policy.deny").contains("root"));
+}
+
+#[test]
+fn fr_020a_36_the_image_is_that_of_the_languages() {
+    let repository = "docker: {images: {rust: 'rust:1.88', combined: [{languages: [node, python], image: 'both:1'}]}}";
+    let files = Files::new(
+        "languages",
+        Some("defaults: {image: busybox}"),
+        Some(repository),
+    );
+    for (options, expected) in [
+        (&[][..], "busybox from operator:1"),
+        (&["--language", "node"], "node:20-alpine from built-in"),
+        (&["--language", "rust"], "rust:1.88 from repository:1"),
+        (&["--language", "node,python"], "both:1 from repository:1"),
+        (
+            &["--language", "python", "--language", "node"],
+            "both:1 from repository:1",
+        ),
+        (
+            &["--language", "node", "--image", "mine"],
+            "mine from option",
+        ),
+        (&["--language", "node,rust"], "null from built-in"),
+    ] {
+        assert_eq!(
+            setting(&files.show(options), "image"),
+            expected,
+            "{options:?}"
+        );
+    }
+    let with = |key: &str, value: &str| {
+        let run = Run::of(
+            files
+                .program_in("repository")
+                .env(key, value)
+                .args(["config", "show", "--json"]),
+        );
+        setting(
+            &serde_json::from_str(&run.expect(0).stdout).unwrap(),
+            "image",
+        )
+    };
+    assert_eq!(
+        with("ACODE_LANGUAGE", "python"),
+        "python:3.12-slim from built-in"
+    );
+    assert_eq!(
+        with("ACODE_IMAGE", "mine"),
+        "mine from environment ACODE_IMAGE"
+    );
+    let nothing = Files::new("no-image", None, None);
+    let run = nothing
+        .run(&["exec", "--", "true"])
+        .expect_error("ACODE-CTN-015");
+    for word in ["--image", "--language", "docker.images"] {
+        assert!(run.stderr.contains(word), "{}", run.stderr);
+    }
+    let run = nothing
+        .run(&["exec", "--language", "cobol"])
+        .expect_error("ACODE-CTN-015");
+    assert!(
+        run.stderr.contains("cobol") && run.stderr.contains("dotnet, node, python"),
+        "{}",
+        run.stderr
+    );
+    nothing.run(&["exec", "--language", "../x"]).expect(2);
+}
+
+#[test]
+fn the_repository_is_that_of_the_option_or_around_the_working_directory() {
+    let files = Files::new("where", None, Some("docker: {resources: {memory: 1g}}"));
+    let memory = |directory: &str, options: &[&str]| {
+        let mut command = files.program_in(directory);
+        let run = Run::of(command.args(["config", "show", "--json"]).args(options));
+        setting(
+            &serde_json::from_str(&run.expect(0).stdout).unwrap(),
+            "memory",
+        )
+    };
+    let here = "1g from repository:1";
+    let root = files.dir.file("repository");
+    let link = files.dir.file("link");
+    symlink(&root, &link).unwrap();
+    assert_eq!(memory("repository", &[]), here);
+    assert_eq!(memory("repository/src/deep", &[]), here);
+    assert_eq!(memory("elsewhere", &[]), "4g from built-in");
+    assert_eq!(memory("elsewhere", &["--repo", &root]), here);
+    assert_eq!(memory("elsewhere", &["--repo", "../repository"]), here);
+    assert_eq!(memory("elsewhere", &["--repo", &link]), here);
+    assert_eq!(
+        memory("repository", &["--repo", &files.dir.file("elsewhere")]),
+        "4g from built-in"
+    );
+    // A worktree's .git is a file; a directory of the repository's is not its root.
+    fs::remove_dir(files.dir.file("repository/.git")).unwrap();
+    fs::write(files.dir.file("repository/.git"), "gitdir: /x").unwrap();
+    assert_eq!(memory("repository/src", &[]), here);
+    assert_eq!(
+        memory("repository", &["--repo", &files.dir.file("repository/src")]),
+        "4g from built-in"
+    );
+    for missing in ["no/such", "repository/.git"] {
+        let missing = files.dir.file(missing);
+        let run = files
+            .run(&["exec", "--repo", &missing, "--image", "x"])
+            .expect_error("ACODE-CTN-015");
+        assert!(run.stderr.contains(&missing), "{}", run.stderr);
+    }
+}
+
+#[test]
+fn another_users_repository_around_us_is_not_believed() {
+    let files = Files::new("foreign", None, Some("docker: {images: {node: evil}}"));
+    let ours = files.show(&["--language", "node"]);
+    assert_eq!(setting(&ours, "image"), "evil from repository:1");
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("only root can make another user's directory: the rest is not tested");
+        return;
+    }
+    let copy = files.dir.0.join("program");
+    Run::of(Command::new("cp").arg(untouched::PROGRAM).arg(&copy)).expect(0);
+    fs::set_permissions(&files.dir.0, fs::Permissions::from_mode(0o755)).unwrap();
+    let run = |owner: u32, options: &[&str]| {
+        let root = files.dir.0.join("repository");
+        std::os::unix::fs::chown(&root, Some(owner), Some(owner)).unwrap();
+        let mut command = program_at(&copy);
+        std::os::unix::process::CommandExt::uid(&mut command, 65534);
+        Run::of(
+            command
+                .current_dir(root.join("src"))
+                .args(["config", "show", "--language", "node"])
+                .args(options),
+        )
+    };
+    let refused = run(12345, &[]).expect_error("ACODE-CTN-015");
+    assert!(
+        refused.stderr.contains("another user's") && refused.stderr.contains("--repo"),
+        "{}",
+        refused.stderr
+    );
+    for (owner, options) in [(65534, &[][..]), (0, &[]), (12345, &["--repo", ".."])] {
+        assert!(
+            run(owner, options).expect(0).stdout.contains("evil"),
+            "{owner}"
+        );
+    }
+}
+
+#[test]
+fn the_operators_file_is_named_or_the_usual_one() {
+    let files = Files::new("operator", Some("defaults: {memory: 1g}"), None);
+    let other = files.dir.file("other.yml");
+    fs::write(&other, "defaults: {memory: 2g}").unwrap();
+    let link = files.dir.file("link.yml");
+    symlink(&other, &link).unwrap();
+    let memory = |shown: &Value| setting(shown, "memory");
+    assert_eq!(memory(&files.show(&[])), "1g from operator:1");
+    for path in [&other, &link] {
+        assert_eq!(
+            memory(&files.show(&["--config", path])),
+            "2g from operator:1"
+        );
+    }
+    let home = files.dir.file("home");
+    fs::create_dir_all(format!("{home}/.config/acode-rt")).unwrap();
+    fs::write(
+        format!("{home}/.config/acode-rt/config.yml"),
+        "defaults: {memory: 3g}",
+    )
+    .unwrap();
+    for (variables, expected) in [
+        (&[("ACODE_CONFIG", other.as_str())][..], "2g"),
+        (&[("XDG_CONFIG_HOME", ""), ("HOME", home.as_str())], "3g"),
+        (
+            &[("XDG_CONFIG_HOME", "relative"), ("HOME", home.as_str())],
+            "3g",
+        ),
+        (
+            &[("XDG_CONFIG_HOME", "/nonexistent"), ("HOME", home.as_str())],
+            "4g",
+        ),
+    ] {
+        let mut command = files.program_in("elsewhere");
+        let run = Run::of(
+            command
+                .envs(variables.iter().copied())
+                .args(["config", "show", "--json"]),
+        );
+        assert!(
+            memory(&serde_json::from_str(&run.expect(0).stdout).unwrap()).starts_with(expected)
+        );
+    }
+    let missing = files.dir.file("missing.yml");
+    let run = files
+        .run(&["list", "--config", &missing])
+        .expect_error("ACODE-CTN-015");
+    assert!(run.stderr.contains(&missing), "{}", run.stderr);
+    fs::set_permissions(&other, fs::Permissions::from_mode(0o666)).unwrap();
+    let run = files
+        .run(&["list", "--config", &other])
+        .expect_error("ACODE-CTN-015");
+    assert!(
+        run.stderr.contains("everybody may write it"),
+        "{}",
+        run.stderr
+    );
+    files
+        .run(&["list", "--config", &files.dir.file("elsewhere")])
+        .expect_error("ACODE-CTN-015");
+}
+
+#[test]
+fn a_default_that_is_wrong_is_said_with_its_line() {
+    for (option, said) in [
+        ("memory: lots", "'lots' is not a size"),
+        ("pids: many", "many"),
+        ("memroy: 1g", "is memory meant?"),
+        ("Memory: 1g", "is memory meant?"),
+        ("sweep: never", "possible values: beside, before, off"),
+        ("log-level: loud", "possible values"),
+        ("label: [acode.x=1]", "acode."),
+        ("network: [a, b]", "one value, not a list"),
+        ("keep: yes", "write true or false"),
+        ("keep: 1", "has to be true or false"),
+        ("timeout: true", "no truth value"),
+        ("timeout:", "has no value"),
+        ("label: []", "the list is empty"),
+        ("config: /x", "an option only"),
+        ("repo: /x", "an option only"),
+        ("workspace: /x", "an option only"),
+        ("command: [a]", "no such option"),
+        ("help: true", "no such option"),
+        ("tail: 5", "no such option"),
+        ("pids: 010", "does not begin with 0"),
+    ] {
+        let files = Files::new(
+            "default",
+            Some(&format!("# ours\ndefaults:\n  {option}\n")),
+            None,
+        );
+        let run = files
+            .run(&["config", "check"])
+            .expect_error("ACODE-CTN-015");
+        assert!(
+            run.stderr.contains(said) && run.stderr.contains("config.yml:3: "),
+            "{option}: {}",
+            run.stderr
+        );
+        // A value of another kind is found by the command that would use it, and that alone.
+        let run = files
+            .run(&["exec", "--image", "x"])
+            .expect_error("ACODE-CTN-015");
+        assert!(run.stderr.contains(said), "{option}: {}", run.stderr);
+    }
+    // What the environment says hides nothing from the check.
+    let files = Files::new("hidden", Some("defaults: {memory: lots}"), None);
+    Run::of(
+        files
+            .program_in("elsewhere")
+            .env("ACODE_MEMORY", "1g")
+            .args(["config", "check"]),
+    )
+    .expect_error("ACODE-CTN-015");
+}
+
+#[test]
+fn defaults_are_those_of_tasks_and_of_global_options_alone() {
+    let files = Files::new(
+        "scope",
+        Some("defaults: {session: abc, cleanup-timeout: lots, json: true}"),
+        Some("nonsense"),
+    );
+    // A session for `cleanup` would be removed; and a repository's nonsense is no matter of other commands.
+    for command in [&["list"][..], &["cleanup"], &["doctor", "--leaks"]] {
+        let run = files.run(command).expect(125);
+        let error: Value = serde_json::from_str(&run.stderr).unwrap();
+        assert_eq!(error["code"], "ACODE-CTN-008", "{command:?}");
+    }
+    let error: Value = serde_json::from_str(
+        &files
+            .run(&["exec", "--image", "x", "--json"])
+            .expect(125)
+            .stderr,
+    )
+    .unwrap();
+    assert_eq!(error["code"], "ACODE-CTN-015");
+    assert!(
+        error["message"]
+            .as_str()
+            .unwrap()
+            .contains(".agent/config.yml:1: ")
+    );
+    // Help and completions need no file.
+    let broken = Files::new("broken", Some("- nonsense"), None);
+    broken.run(&["--help"]).expect(0);
+    broken.run(&["exec", "--help"]).expect(0);
+    broken.run(&["completions", "bash"]).expect(0);
+    broken.run(&["list"]).expect_error("ACODE-CTN-015");
+}
+
+#[test]
+fn files_are_checked_by_name() {
+    let files = Files::new(
+        "check",
+        Some("defaults: {memory: 2g}"),
+        Some("docker: {resources: {memory: 1g}}"),
+    );
+    let fine = files.run(&["config", "check"]).expect(0).stdout;
+    assert!(
+        fine.contains("config.yml: fine (operator)")
+            && fine.contains("config.yml: fine (repository)"),
+        "{fine}"
+    );
+    let draft = files.dir.file("draft.yml");
+    fs::write(&draft, "docker: {resources: {memory: 3g}}").unwrap();
+    let check = |options: &[&str]| files.run(&[&["config", "check", &draft], options].concat());
+    let run = check(&[]).expect_error("ACODE-CTN-012");
+    assert!(
+        run.stderr.contains("draft.yml:1: ")
+            && run.stderr.contains("2g holds (defaults.memory in "),
+        "{}",
+        run.stderr
+    );
+    check(&["--as", "operator"]).expect(0);
+    let none = Files::new("none", None, None);
+    assert_eq!(
+        none.run(&["config", "check"]).expect(0).stdout,
+        "there is no configuration file\n"
+    );
+    let json = files.run(&["config", "check", "--json"]).expect(0).stdout;
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["files"][0]["of"], "operator");
+    assert!(
+        Path::new(json["files"][1]["file"].as_str().unwrap())
+            .ends_with("repository/.agent/config.yml")
+    );
+}

@@ -1,0 +1,491 @@
+//! Files in and out of a task: what arrives, what is kept out, and what is left of it.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::Path;
+
+use acode_rt::task::{ArtifactRequest, CopyIn};
+use acode_rt::{Canceller, TaskIo};
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+
+use crate::running::{Run, Running};
+use crate::support::{Ctx, random_bytes, tests};
+
+tests![
+    fr_020a_74_files_go_in_and_come_out,
+    sixty_four_mebibytes_arrive_as_they_are,
+    fr_020a_74_artifacts_come_out_however_the_task_ended,
+    an_artifact_that_is_missing_is_no_success,
+    a_bound_on_disk_refuses_what_has_none,
+    files_that_cannot_be_copied_in_stop_the_task_before_it_begins,
+    a_hostile_task_changes_nothing_outside_the_destination,
+    more_than_the_limits_is_an_error_and_leaves_no_half_file,
+    paths_that_are_swapped_while_the_task_runs_lead_nowhere,
+    collecting_ends_on_request,
+    the_volume_goes_with_its_container,
+    the_library_has_the_same,
+];
+
+/// A directory of the test's, with this in it.
+fn place(ctx: &Ctx, files: &[(&str, &[u8])]) -> String {
+    let dir = ctx.file("place");
+    for (name, content) in files {
+        let path = Path::new(&dir).join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+    fs::create_dir_all(&dir).unwrap();
+    dir
+}
+
+/// A shell script as a task that is started in `dir`, and its receipt.
+fn sh_in(ctx: &Ctx, dir: &str, options: &[&str], script: &str) -> (Run, Value) {
+    let receipt = ctx.file("receipt.json");
+    let mut program = ctx.exec_program(
+        &[&["--receipt", &receipt], options].concat(),
+        &["sh", "-c", script],
+    );
+    let run = Running::start(program.current_dir(dir)).finish();
+    let receipt = serde_json::from_slice(&fs::read(receipt).unwrap()).unwrap();
+    (run, receipt)
+}
+
+/// Everything below `dir`, links as such.
+fn all(dir: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut open = vec![Path::new(dir).to_owned()];
+    while let Some(next) = open.pop() {
+        for entry in fs::read_dir(next).unwrap() {
+            let entry = entry.unwrap();
+            let path = entry.path();
+            found.push(path.strip_prefix(dir).unwrap().display().to_string());
+            if entry.file_type().unwrap().is_dir() {
+                open.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+fn fr_020a_74_files_go_in_and_come_out(ctx: &Ctx) {
+    let dir = place(
+        ctx,
+        &[
+            ("in/tool", b"#!/bin/sh\necho made > out/made\n"),
+            ("in/sub/data", b"data"),
+            ("one", b"1"),
+        ],
+    );
+    let tool = format!("{dir}/in/tool");
+    fs::set_permissions(&tool, fs::Permissions::from_mode(0o6755)).unwrap();
+    symlink("/etc/passwd", format!("{dir}/in/link")).unwrap();
+    let options = [
+        "--copy-in",
+        "in",
+        "--copy-in",
+        "one:two",
+        "--copy-in",
+        "in/sub/.:deep/er",
+        "--artifact",
+        "out",
+        "--artifact",
+        "*.log:logs",
+        "--artifact",
+        "two:back",
+    ];
+    let (run, receipt) = sh_in(
+        ctx,
+        &dir,
+        &options,
+        "set -e; pwd; echo $HOME; id -u; touch /x 2>/dev/null || echo read-only; stat -c '%n %u:%g %a' in in/tool two deep deep/er/data; \
+         readlink in/link; mkdir -p out/empty; in/tool; echo log > a.log; chmod 6755 out/made",
+    );
+    let run = run.expect(0);
+    let expected = "/workspace/src\n/workspace/src\n1000\nread-only\nin 1000:1000 755\nin/tool 1000:1000 755\ntwo 1000:1000 644\n\
+                    deep 1000:1000 755\ndeep/er/data 1000:1000 644\n/etc/passwd\n";
+    assert_eq!(run.out(), expected);
+    assert_eq!(
+        all(&dir),
+        [
+            "back",
+            "in",
+            "in/link",
+            "in/sub",
+            "in/sub/data",
+            "in/tool",
+            "logs",
+            "logs/a.log",
+            "one",
+            "out",
+            "out/empty",
+            "out/made"
+        ]
+    );
+    let made = fs::metadata(format!("{dir}/out/made")).unwrap();
+    assert_eq!(
+        (made.len(), made.mode() & 0o7077 & !0o055),
+        (5, 0),
+        "no set-uid, no set-gid"
+    );
+    assert_eq!(made.uid(), nix::unistd::geteuid().as_raw());
+    assert!(
+        run.err().contains("no engine bounds on disk"),
+        "{}",
+        run.err()
+    );
+    let files = &receipt["files"];
+    assert_eq!(files["disk_bounded"], false);
+    assert_eq!(
+        (&files["missing"], &files["error"], &files["skipped_count"]),
+        (&json!([]), &Value::Null, &0.into())
+    );
+    assert_eq!(
+        files["copied_in"]["bytes"].as_u64().unwrap(),
+        31 + 4 + 1 + 4
+    );
+    let first = &files["artifacts"][0];
+    assert_eq!(first["path"], "/workspace/src/out/made");
+    assert_eq!(first["file"], format!("{dir}/out/made"));
+    assert_eq!(first["sha256"].as_str().unwrap().len(), 64);
+    assert!(receipt["phases_ms"]["copy_in"].as_f64().unwrap() > 0.0);
+    assert!(receipt["phases_ms"]["artifacts"].as_f64().unwrap() > 0.0);
+    // Without files the workspace is what it was.
+    let plain = ctx
+        .sh(&[], "pwd; grep -c ' /workspace tmpfs ' /proc/mounts")
+        .expect(0);
+    assert_eq!(plain.out(), "/workspace\n1\n");
+}
+
+fn sixty_four_mebibytes_arrive_as_they_are(ctx: &Ctx) {
+    let bytes = random_bytes(64 << 20);
+    let dir = place(ctx, &[("big", &bytes)]);
+    let (run, receipt) = sh_in(
+        ctx,
+        &dir,
+        &["--copy-in", "big", "--artifact", "big:copy"],
+        "sha256sum big",
+    );
+    let run = run.expect(0);
+    assert!(fs::read(format!("{dir}/copy")).unwrap() == bytes);
+    let digest = receipt["files"]["artifacts"][0]["sha256"].as_str().unwrap();
+    assert_eq!(run.out(), format!("{digest}  big\n"));
+}
+
+fn fr_020a_74_artifacts_come_out_however_the_task_ended(ctx: &Ctx) {
+    for (options, script, status) in [
+        (&[][..], "echo x > out; exit 3", 3),
+        (&["--timeout", "1s"], "echo x > out; sleep 60", 124),
+        (
+            &["--memory", "32m"],
+            "echo x > out; exec tail /dev/zero",
+            137,
+        ),
+    ] {
+        let dir = place(ctx, &[]);
+        let (run, receipt) = sh_in(
+            ctx,
+            &dir,
+            &[&["--artifact", "out"], options].concat(),
+            script,
+        );
+        run.expect(status);
+        assert_eq!(fs::read(format!("{dir}/out")).unwrap(), b"x\n", "{script}");
+        assert_eq!(
+            (&receipt["removed"], &receipt["files"]["error"]),
+            (&true.into(), &Value::Null),
+            "{script}"
+        );
+        fs::remove_dir_all(dir).unwrap();
+    }
+    let to = ctx.file("out");
+    let artifact = format!("out:{to}");
+    let running = ctx.start(
+        &["--artifact", &artifact],
+        "echo x > out; echo ready; sleep 60",
+    );
+    running.signal(Signal::SIGTERM);
+    running.wait().expect(143);
+    assert_eq!(fs::read(to).unwrap(), b"x\n");
+}
+
+fn an_artifact_that_is_missing_is_no_success(ctx: &Ctx) {
+    let dir = place(ctx, &[]);
+    let options = [
+        "--artifact",
+        "none/at/all",
+        "--artifact",
+        "*.txt",
+        "--artifact",
+        "there",
+    ];
+    let (run, receipt) = sh_in(ctx, &dir, &options, "touch there");
+    let run = run.expect(125);
+    assert!(
+        run.err().contains("ACODE-CTN-019") && run.err().contains("none/at/all"),
+        "{}",
+        run.err()
+    );
+    assert_eq!(receipt["outcome"], json!({ "kind": "exited", "code": 0 }));
+    assert_eq!(
+        (&receipt["status"], &receipt["files"]["missing"]),
+        (&125.into(), &json!(["none/at/all", "*.txt"]))
+    );
+    assert_eq!(all(&dir), ["there"]);
+    let (run, receipt) = sh_in(ctx, &dir, &options, "exit 4");
+    let run = run.expect(4);
+    assert!(!run.err().contains("ACODE-CTN-019"), "{}", run.err());
+    assert_eq!(receipt["files"]["missing"].as_array().unwrap().len(), 3);
+}
+
+fn a_bound_on_disk_refuses_what_has_none(ctx: &Ctx) {
+    for option in [["--artifact", "x"], ["--copy-in", "/etc/hostname"]] {
+        let run = ctx
+            .sh(
+                &["-v", "--require-disk-bound", option[0], option[1]],
+                "true",
+            )
+            .expect_error("ACODE-CTN-012");
+        assert!(!run.err().contains("creating container"), "{}", run.err());
+    }
+    ctx.sh(&["--require-disk-bound"], "true").expect(0);
+}
+
+fn files_that_cannot_be_copied_in_stop_the_task_before_it_begins(ctx: &Ctx) {
+    let dir = place(ctx, &[]);
+    let pipe = format!("{dir}/pipe");
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &pipe,
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RUSR,
+        0,
+    )
+    .unwrap();
+    for source in ["/no/such/file", &pipe] {
+        let run = ctx
+            .sh(&["--copy-in", source], "echo ran")
+            .expect_error("ACODE-CTN-019");
+        assert!(run.err().contains(source), "{}", run.err());
+        assert_eq!(run.out(), "");
+    }
+    let run = ctx
+        .sh(&["--artifact", "x:/proc/none/x"], "echo ran")
+        .expect_error("ACODE-CTN-018");
+    assert_eq!(run.out(), "");
+    assert_eq!(ctx.containers().len(), 0);
+}
+
+fn a_hostile_task_changes_nothing_outside_the_destination(ctx: &Ctx) {
+    let dir = place(
+        ctx,
+        &[
+            ("outside", b"untouched"),
+            ("to/keep", b"kept"),
+            ("to/out/old", b"old"),
+        ],
+    );
+    symlink("../outside", format!("{dir}/to/out/trap")).unwrap();
+    let script = r#"set -e; mkdir out; cd out
+        ln -s /etc passwd; ln -s ../../.. up; ln -s up/up chain; ln -s chain/x chain2; ln -s / root
+        mkfifo fifo; echo new > old; echo evil > trap; ln old hard
+        echo s > setuid; chmod 7777 setuid; touch "$(printf 'a\nb')" "$(printf 'c\033[31m')" 'back\slash' "$(printf '\351')"
+        touch .. -- -rf '*' '$(id)' ' '; mkdir -p "$(printf '%0200d' 0)/$(printf '%0200d' 0)"
+        mknod dev c 1 3 2>/dev/null || true
+        ln -s . ../loop; ln -s /etc ../link"#;
+    let options = [
+        "--artifact",
+        "out:to/",
+        "--artifact",
+        "link:to/",
+        "--artifact",
+        "link/passwd:to/inside",
+        "--artifact",
+        "loop/loop/loop/out/old:to/looped",
+    ];
+    let (run, receipt) = sh_in(ctx, &dir, &options, script);
+    let run = run.expect(125);
+    assert!(!run.err().contains('\x1b'), "{:?}", run.err());
+    assert_eq!(fs::read(format!("{dir}/outside")).unwrap(), b"untouched");
+    assert_eq!(fs::read(format!("{dir}/to/keep")).unwrap(), b"kept");
+    let found = all(&dir);
+    for path in found.iter().filter(|path| !path.ends_with("/trap")) {
+        let meta = fs::symlink_metadata(format!("{dir}/{path}")).unwrap();
+        assert!(meta.is_file() || meta.is_dir(), "{path}");
+        assert_eq!(meta.mode() & 0o7000, 0, "{path}");
+        assert!(
+            !path.contains(['\n', '\x1b', '\\']) && !path.ends_with(".part"),
+            "{path:?}"
+        );
+    }
+    for name in ["-rf", "*", "$(id)", " "] {
+        assert!(
+            found.contains(&format!("to/out/{name}")),
+            "{name}: {found:?}"
+        );
+    }
+    let skipped: Vec<&str> = receipt["files"]["skipped"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|skipped| skipped["why"].as_str().unwrap())
+        .collect();
+    for why in [
+        "a symbolic link",
+        "a named pipe",
+        "a hard link",
+        "control characters",
+        "backslash",
+        "UTF-8",
+        "in the way",
+    ] {
+        assert!(
+            skipped.iter().any(|skipped| skipped.contains(why)),
+            "{why}: {skipped:?}"
+        );
+    }
+    // The engine follows links to the way of a path, inside: what is there is the container's own.
+    if let Ok(passwd) = fs::read(format!("{dir}/to/inside")) {
+        assert_ne!(passwd, fs::read("/etc/passwd").unwrap());
+    }
+}
+
+fn more_than_the_limits_is_an_error_and_leaves_no_half_file(ctx: &Ctx) {
+    for (script, options) in [
+        (
+            "mkdir out; dd if=/dev/zero of=out/big bs=1M count=3 2>/dev/null",
+            &["--artifact-limit", "2m"][..],
+        ),
+        ("mkdir out; truncate -s 8000G out/big", &[]),
+        (
+            "mkdir out; truncate -s 8000G out/big; echo",
+            &["--artifact", "o*/none"],
+        ),
+    ] {
+        let dir = place(ctx, &[]);
+        let (run, receipt) = sh_in(
+            ctx,
+            &dir,
+            &[&["--artifact", "out"], options].concat(),
+            script,
+        );
+        let run = run.expect(125);
+        assert!(run.err().contains("ACODE-CTN-019"), "{}", run.err());
+        assert_eq!(
+            all(&dir).iter().filter(|path| *path != "out").count(),
+            0,
+            "{script}"
+        );
+        assert_eq!(receipt["removed"], true);
+        assert!(receipt["phases_ms"]["artifacts"].as_f64().unwrap() < 30_000.0);
+        fs::remove_dir_all(dir).unwrap();
+    }
+}
+
+fn paths_that_are_swapped_while_the_task_runs_lead_nowhere(ctx: &Ctx) {
+    let dir = place(ctx, &[("outside", b"untouched")]);
+    let script = "mkdir -p a/etc; echo mine > a/passwd; while :; do mv a b; ln -s /etc a; rm a; mv b a; done";
+    for _ in 0..3 {
+        let (run, receipt) = sh_in(ctx, &dir, &["--artifact", "a", "--timeout", "1s"], script);
+        run.expect(124);
+        assert_eq!(fs::read(format!("{dir}/outside")).unwrap(), b"untouched");
+        match fs::read(format!("{dir}/a/passwd")) {
+            Ok(content) => assert_eq!(content, b"mine\n"),
+            Err(_) => assert_eq!(receipt["files"]["missing"], json!(["a"])),
+        }
+        let _ = fs::remove_dir_all(format!("{dir}/a"));
+    }
+}
+
+fn collecting_ends_on_request(ctx: &Ctx) {
+    let file = ctx.file("receipt");
+    // Nobody asked for it, and it would take a while to pass over.
+    let options = ["--artifact", "*.none", "--receipt", &file];
+    let running = ctx.start(&options, "truncate -s 60G sparse; echo ready");
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    running.signal(Signal::SIGTERM);
+    running.wait().expect(125);
+    let receipt: Value = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
+    assert_eq!(receipt["removed"], true);
+    let error = receipt["files"]["error"].as_str().unwrap();
+    assert!(error.contains("on request"), "{error}");
+}
+
+fn the_volume_goes_with_its_container(ctx: &Ctx) {
+    for killed in [false, true] {
+        let running = ctx.start(&["--artifact", "out"], "touch out; echo ready; sleep 60");
+        let id = ctx.containers()[0].id.clone();
+        let volumes = async |engine: acode_rt::engine::Engine| {
+            let listed = engine
+                .volume_list(&acode_rt::protocol::target::Filters::default())
+                .await
+                .unwrap();
+            listed
+                .into_iter()
+                .map(|volume| volume.name)
+                .collect::<Vec<_>>()
+        };
+        let name = ctx.with_engine(async |engine| {
+            let ties = engine.container_ties(&id).await.unwrap();
+            let volume = ties
+                .mounts
+                .iter()
+                .find(|mount| mount.kind == "volume")
+                .unwrap();
+            assert!(volumes(engine.clone()).await.contains(&volume.name));
+            volume.name.clone()
+        });
+        if killed {
+            running.signal(Signal::SIGKILL);
+            running.wait();
+        } else {
+            running.signal(Signal::SIGTERM);
+            running.wait();
+        }
+        let begun = std::time::Instant::now();
+        while ctx.with_engine(volumes).contains(&name) {
+            assert!(
+                begun.elapsed() < crate::support::PATIENCE,
+                "the volume is left"
+            );
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        assert_eq!(ctx.containers().len(), 0);
+    }
+    let _ = fs::remove_file("out");
+}
+
+fn the_library_has_the_same(ctx: &Ctx) {
+    let dir = place(ctx, &[("in", b"hello")]);
+    let mut spec = ctx.spec("t", "cat in > out; test $(cat in) = hello");
+    spec.engine_init = true;
+    spec.copy_in = vec![CopyIn {
+        source: format!("{dir}/in").into(),
+        destination: None,
+    }];
+    spec.artifacts = vec![ArtifactRequest {
+        path: "out".into(),
+        destination: Some(format!("{dir}/out").into()),
+    }];
+    let receipt = ctx.with_engine(async |engine| {
+        acode_rt::run(&engine, spec.clone(), TaskIo::default(), &Canceller::new())
+            .await
+            .unwrap()
+    });
+    assert_eq!((receipt.status, receipt.removed), (0, true), "{receipt:?}");
+    assert_eq!(fs::read(format!("{dir}/out")).unwrap(), b"hello");
+    fs::remove_file(format!("{dir}/out")).unwrap();
+    // Step by step.
+    ctx.with_engine(async |engine| {
+        let container = acode_rt::TaskContainer::create(&engine, spec.clone())
+            .await
+            .unwrap();
+        assert_eq!(container.copy_in().await.unwrap().bytes, 5);
+        container.start().await.unwrap();
+        let files = container.collect().await.unwrap();
+        assert!(!files.is_incomplete(), "{files:?}");
+        container.remove().await.unwrap();
+    });
+    assert_eq!(fs::read(format!("{dir}/out")).unwrap(), b"hello");
+}
