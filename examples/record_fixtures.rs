@@ -11,6 +11,12 @@ mod cases;
 mod mask;
 #[path = "../tests/support/fixture_proxy.rs"]
 mod proxy;
+#[path = "../tests/support/registry_faults.rs"]
+#[expect(dead_code, reason = "it makes no faults here")]
+mod registry_faults;
+#[path = "../tests/support/registry_server.rs"]
+#[expect(dead_code, reason = "it wants no password here")]
+mod registry_server;
 
 use std::error::Error;
 use std::fmt::Write;
@@ -27,6 +33,8 @@ use tokio::net::UnixStream;
 use cases::{Before, CASES, Case, Exchange, MISSING, Subject};
 use mask::{Known, Masked};
 use proxy::Proxy;
+use registry_faults::FaultyRegistry;
+use registry_server::Registry;
 
 type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
 
@@ -80,6 +88,11 @@ async fn record_engine(name: &str, socket: &Path) -> Result<String> {
         .await?
         .id;
 
+    // Until the end of the recording.
+    let _registry = match engine.kind() {
+        EngineKind::Docker => Some(start_registry(socket)?),
+        EngineKind::Podman => None,
+    };
     let mut files: Vec<(String, Masked)> = Vec::new();
     let mut date = String::new();
     for case in CASES.iter().filter(|case| case.is_for(engine.kind())) {
@@ -120,6 +133,17 @@ async fn record_engine(name: &str, socket: &Path) -> Result<String> {
     );
     fs::write(directory.join("MANIFEST"), manifest(&about, &files)?)?;
     Ok(format!("{}: {} files", directory.display(), files.len()))
+}
+
+/// The image to pull, in the network of the engine.
+fn start_registry(socket: &Path) -> Result<(Registry, FaultyRegistry)> {
+    if let Some(reason) = Registry::impossible() {
+        return Err(reason.into());
+    }
+    let registry = Registry::start(false);
+    registry.push_layers("acode-fixtures", "1", &[cases::greeting_tar()]);
+    let proxy = FaultyRegistry::start_at(socket, registry.port, cases::REGISTRY_PORT)?;
+    Ok((registry, proxy))
 }
 
 /// `21 Nov 2026`, by the engine's clock.
@@ -219,21 +243,18 @@ async fn clean(engine: &Engine) -> Result<()> {
             .container_remove(&container.id, RemoveOptions { force: true })
             .await?;
     }
-    let image = format!(
-        "DELETE /v{}/images/{} HTTP/1.1\r\nhost: acode-rt\r\n\r\n",
-        engine.api_version(),
-        cases::IMPORTED
-    );
-    let status = ask(engine.socket(), &image).await?.resp;
-    if status.starts_with(b"HTTP/1.1 200 ") || status.starts_with(b"HTTP/1.1 404 ") {
-        return Ok(());
+    for image in [cases::IMPORTED.to_owned(), format!("{}:1", cases::PULLED)] {
+        let request = format!(
+            "DELETE /v{}/images/{image} HTTP/1.1\r\nhost: acode-rt\r\n\r\n",
+            engine.api_version(),
+        );
+        let status = ask(engine.socket(), &request).await?.resp;
+        if !status.starts_with(b"HTTP/1.1 200 ") && !status.starts_with(b"HTTP/1.1 404 ") {
+            let said = String::from_utf8_lossy(&status);
+            return Err(format!("{image} stays on the engine: {said}").into());
+        }
     }
-    Err(format!(
-        "{} stays on the engine: {}",
-        cases::IMPORTED,
-        String::from_utf8_lossy(&status)
-    )
-    .into())
+    Ok(())
 }
 
 /// Sends `request` as it stands. The half-close lets the engine end the connection after its answer.

@@ -25,6 +25,15 @@ install_packages() {
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends -o Dpkg::Use-Pty=0 "$@" </dev/null
 }
 
+# install_stopped PACKAGE…: as install_packages, but what the packages would start as a service is not started.
+install_stopped() {
+    local policy=/usr/sbin/policy-rc.d made='' status=0
+    [ -e "$policy" ] || { printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod +x "$policy" && made=yes; }
+    install_packages "$@" || status=$?
+    [ -z "$made" ] || rm -f "$policy"
+    return $status
+}
+
 # engine_at [HOST]: prints the unix:// address of the engine that answers there, by default where acode-rt looks.
 # Needs $busybox_image, the example of that name.
 engine_at() {

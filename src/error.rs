@@ -4,6 +4,7 @@ mod code;
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 
@@ -60,6 +61,7 @@ struct Inner {
     message: String,
     source: Option<Box<dyn StdError + Send + Sync>>,
     cleanup: Vec<Error>,
+    retry_after: Option<Duration>,
 }
 
 impl Error {
@@ -79,6 +81,7 @@ impl Error {
             message: message.into(),
             source: None,
             cleanup: Vec::new(),
+            retry_after: None,
         }))
     }
 
@@ -106,6 +109,11 @@ impl Error {
         self
     }
 
+    pub(crate) fn with_kind(mut self, kind: Kind) -> Self {
+        self.0.kind = kind;
+        self
+    }
+
     pub(crate) fn with_operation_id(mut self, id: &str) -> Self {
         self.0.operation_id = Some(id.to_owned());
         self
@@ -115,6 +123,29 @@ impl Error {
     pub(crate) fn and_cleanup(mut self, cleanup: Error) -> Self {
         self.0.cleanup.push(cleanup);
         self
+    }
+
+    pub(crate) fn with_retry_after(mut self, pause: Option<Duration>) -> Self {
+        self.0.retry_after = pause;
+        self
+    }
+
+    /// How long to wait before the next try, where the engine says that.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        self.0.retry_after
+    }
+
+    /// What the engine said behind its status.
+    pub(crate) fn said(&self) -> &str {
+        self.0.message.split_once(": ").map_or("", |(_, said)| said)
+    }
+
+    /// The same failure for one more who waited; causes become text.
+    pub(crate) fn copy(&self) -> Self {
+        let inner = &*self.0;
+        let mut copy = Self::new(inner.code, inner.kind, inner.operation, self.message());
+        copy.0.subject.clone_from(&inner.subject);
+        copy
     }
 
     /// The stable code, `ACODE-CTN-nnn`.

@@ -168,6 +168,7 @@ replays! {
     archive_get: "archive_get",
     archive_put: "archive_put",
     image_import: "image_import",
+    fr_020a_39_image_pull: "image_pull",
     events: "events",
     volume_list: "volume_list",
     network_list: "network_list",
@@ -358,5 +359,44 @@ async fn an_error_inside_a_good_answer_to_an_import_is_an_error() {
             (Code::PullFailed, "no space left")
         );
         assert!(!error.is_retryable());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn fr_020a_42_an_error_inside_a_good_answer_to_a_pull_is_an_error() {
+    let case = CASES
+        .iter()
+        .find(|case| case.name == "image_pull/ok")
+        .expect("the case");
+    for recorded in ENGINES
+        .into_iter()
+        .filter(|recorded| recorded.kind == EngineKind::Docker)
+    {
+        for (error, code, retryable) in [
+            (
+                r#"{"errorDetail":{"message":"m"},"error":"m"}"#,
+                Code::PullFailed,
+                false,
+            ),
+            (
+                r#"{"errorDetail":{"code":429,"message":"m"}}"#,
+                Code::PullFailed,
+                true,
+            ),
+            (
+                r#"{"errorDetail":{"code":404,"message":"m"}}"#,
+                Code::ImageNotFound,
+                false,
+            ),
+        ] {
+            let mut script = recorded.script(case);
+            let end = script.call.resp.len() - b"0\r\n\r\n".len();
+            let chunk = format!("{:x}\r\n{error}\r\n", error.len());
+            script.call.resp.splice(end..end, chunk.into_bytes());
+            let played = play(recorded, case, script).await;
+            let failed = played.result.expect_err("the engine reported an error");
+            assert_eq!((failed.code(), failed.message().as_str()), (code, "m"));
+            assert_eq!(failed.is_retryable(), retryable, "{error}");
+        }
     }
 }

@@ -15,7 +15,7 @@ use super::receipt_file::{ReceiptFile, write_receipt};
 use super::signals::Signals;
 use super::streams::{Broken, Writer};
 use super::terminal::{self, Raw};
-use super::{FAILED, Global, render};
+use super::{FAILED, Global, pulling, render};
 
 /// A sweep that is still at work when the task has ended is waited for so long.
 const SWEEP_PATIENCE: Duration = Duration::from_secs(2);
@@ -98,6 +98,7 @@ impl Exec {
             stdin: self.interactive.then(|| Box::new(tokio::io::stdin()) as _),
             output: Some(writer.sender),
             terminal_size: self.tty.then(terminal::sizes).flatten(),
+            on_pull: Some(pulling::reporter(global, &spec.image)),
         };
         let sweep = sweep_leftovers(runner.engine().clone(), self.cleanup_timeout, audit);
         let beside = match self.sweep {

@@ -5,19 +5,17 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use acode_rt::error::{Code, Error, Kind, Result};
-use acode_rt::model::{LogConfig, ThrottleDevice, Ulimit};
+use acode_rt::model::LogConfig;
 use acode_rt::protocol::glob::Glob;
 use acode_rt::protocol::labels::parse_user_label;
-use acode_rt::protocol::units::{parse_cpus, parse_duration, parse_size};
-use acode_rt::task::{
-    ArtifactRequest, Audit, BindMount, CopyIn, Secret, TaskSpec, Tmpfs, User, Workspace,
-    generated_id, parse_throttle, parse_ulimit,
-};
+use acode_rt::protocol::units::{parse_duration, parse_size};
+use acode_rt::task::{Audit, PullPolicy, TaskSpec, User, generated_id};
 use acode_rt::{ImageRef, Prefix};
 use clap::Args;
 
 use super::config::{Settings, parse_language};
-use super::secrets::SecretSource;
+use super::file_options::FileOptions;
+use super::limit_options::LimitOptions;
 use super::terminal;
 
 /// Run one task in a fresh container that is removed when it ends
@@ -36,7 +34,7 @@ Examples:
   acode-rt exec --image node:20-alpine --timeout 5m --memory 1g -e CI=1 --receipt r.json -- node -e 'console.log(1)'
   acode-rt exec --image busybox --dry-run --json -- true")]
 pub(crate) struct Exec {
-    /// The image; it must be on the engine
+    /// The image, such as node:20-alpine or NAME@sha256:DIGEST; it is pulled when the engine does not have it
     #[arg(long, env = "ACODE_IMAGE", value_parser = ImageRef::parse)]
     pub(super) image: Option<ImageRef>,
     /// Take the image of this language, or of all of these; docker.images in a configuration file names them
@@ -45,6 +43,12 @@ pub(crate) struct Exec {
     /// The repository whose .agent/config.yml is read [default: the workspace, else around the working directory]
     #[arg(long, value_name = "DIR")]
     pub(super) repo: Option<PathBuf>,
+    /// When to pull the image
+    #[arg(long, value_enum, default_value = "missing", value_name = "WHEN")]
+    pub(super) pull: Pull,
+    /// For pulling the image, repeats among it
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "5m")]
+    pub(super) pull_timeout: Duration,
     /// Session id [default: generated]
     #[arg(long, env = "ACODE_SESSION")]
     pub(super) session: Option<String>,
@@ -101,57 +105,8 @@ pub(crate) struct Exec {
     )]
     pub(super) init: Init,
 
-    /// Memory [default: 4g]
-    #[arg(long, env = "ACODE_MEMORY", value_name = "SIZE", value_parser = parse_size, help_heading = "Limits")]
-    pub(super) memory: Option<u64>,
-    /// Memory and swap together [default: as --memory, so that there is no swap]
-    #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Limits")]
-    pub(super) memory_swap: Option<u64>,
-    /// CPUs, such as 1.5 [default: 2.0]
-    #[arg(long, env = "ACODE_CPUS", value_name = "NUMBER", value_parser = parse_cpus, help_heading = "Limits")]
-    pub(super) cpus: Option<u64>,
-    /// Processes and threads [default: 1000]
-    #[arg(
-        long,
-        env = "ACODE_PIDS",
-        value_name = "NUMBER",
-        help_heading = "Limits"
-    )]
-    pub(super) pids: Option<u32>,
-    /// A limit of setrlimit, such as nofile=1024:2048
-    #[arg(long = "ulimit", value_name = "NAME=SOFT[:HARD]", value_parser = parse_ulimit, help_heading = "Limits")]
-    pub(super) ulimits: Vec<Ulimit>,
-    /// /dev/shm [default: 64m]
-    #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Limits")]
-    pub(super) shm_size: Option<u64>,
-    /// A further tmpfs, or another size for /tmp or /workspace
-    #[arg(long, value_name = "PATH[:size=SIZE]", value_parser = Tmpfs::parse, help_heading = "Limits")]
-    pub(super) tmpfs: Vec<Tmpfs>,
-    /// Bound of a writable root file system, where the engine's storage has quotas
-    #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Limits")]
-    pub(super) disk: Option<u64>,
-    /// Network bandwidth, which no engine can limit: refused
-    #[arg(long, value_name = "RATE", value_parser = parse_size, help_heading = "Limits")]
-    pub(super) network_bandwidth: Option<u64>,
-    /// Relative block-IO weight, 10 to 1000
-    #[arg(long, value_name = "NUMBER", help_heading = "Limits")]
-    pub(super) blkio_weight: Option<u16>,
-    /// Bytes per second from a device, such as /dev/sda:10m
-    #[arg(long, value_name = "DEVICE:RATE", value_parser = parse_throttle, help_heading = "Limits")]
-    pub(super) device_read_bps: Vec<ThrottleDevice>,
-    /// Bytes per second to a device
-    #[arg(long, value_name = "DEVICE:RATE", value_parser = parse_throttle, help_heading = "Limits")]
-    pub(super) device_write_bps: Vec<ThrottleDevice>,
-    /// Operations per second from a device
-    #[arg(long, value_name = "DEVICE:RATE", value_parser = parse_throttle, help_heading = "Limits")]
-    pub(super) device_read_iops: Vec<ThrottleDevice>,
-    /// Operations per second to a device
-    #[arg(long, value_name = "DEVICE:RATE", value_parser = parse_throttle, help_heading = "Limits")]
-    pub(super) device_write_iops: Vec<ThrottleDevice>,
-    /// Go on although the engine ignored this limit or protection
-    #[arg(long, value_name = "NAME", help_heading = "Limits")]
-    pub(super) accept_ignored: Vec<String>,
-
+    #[command(flatten)]
+    pub(super) limits: LimitOptions,
     /// Network: none, bridge, or a network's name
     #[arg(
         long,
@@ -166,25 +121,6 @@ pub(crate) struct Exec {
     /// Add a capability, from a short list
     #[arg(long, value_name = "CAPABILITY", help_heading = "Isolation")]
     pub(super) cap_add: Vec<String>,
-
-    /// A directory of ours as /workspace; the task runs as its owner. Read-only with :ro
-    #[arg(long, value_name = "DIR[:ro]", value_parser = Workspace::parse, help_heading = "Files")]
-    pub(super) workspace: Option<Workspace>,
-    /// A file or directory of ours at a path inside, read-only unless :rw is said
-    #[arg(long, value_name = "SOURCE:TARGET[:rw]", value_parser = BindMount::parse, help_heading = "Files")]
-    pub(super) mount: Vec<BindMount>,
-    /// A directory of ours that many tasks may read at once
-    #[arg(long, value_name = "DIR:TARGET", value_parser = parse_cache, help_heading = "Files")]
-    pub(super) cache: Vec<BindMount>,
-    /// Let the engine relabel what is mounted, for SELinux
-    #[arg(long, help_heading = "Files")]
-    pub(super) selinux_relabel: bool,
-    /// A secret as the file /run/secrets/NAME, whose source is `file:PATH`, `env:VARIABLE` or `fd:NUMBER`
-    #[arg(long = "secret", value_name = "NAME=SOURCE", value_parser = SecretSource::parse, help_heading = "Files")]
-    pub(super) secrets: Vec<SecretSource>,
-    /// A secret as the environment variable NAME
-    #[arg(long = "secret-env", value_name = "NAME=SOURCE", value_parser = SecretSource::parse, help_heading = "Files")]
-    pub(super) secret_variables: Vec<SecretSource>,
     /// The filter of system calls: ours where the engine takes it, or the engine's
     #[arg(
         long,
@@ -215,18 +151,8 @@ pub(crate) struct Exec {
     )]
     pub(super) sweep: When,
 
-    /// Copy a file or directory in before the task starts: under its own name to /workspace/src, which is the working directory then
-    #[arg(long, value_name = "SRC[:DEST]", value_parser = CopyIn::parse, help_heading = "Files")]
-    pub(super) copy_in: Vec<CopyIn>,
-    /// Bring files out when the task has ended, however it did; with *, ?, [...] and **. None there after a success is status 125
-    #[arg(long = "artifact", value_name = "PATH[:DEST]", value_parser = ArtifactRequest::parse, help_heading = "Files")]
-    pub(super) artifacts: Vec<ArtifactRequest>,
-    /// Bytes of all artifacts together [default: 4g]
-    #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Files")]
-    pub(super) artifact_limit: Option<u64>,
-    /// Refuse what the task could fill the engine's disk with
-    #[arg(long, help_heading = "Files")]
-    pub(super) require_disk_bound: bool,
+    #[command(flatten)]
+    pub(super) files: FileOptions,
 
     /// Write what happened to this file, as JSON
     #[arg(long, value_name = "FILE", help_heading = "Output")]
@@ -286,6 +212,16 @@ pub(crate) enum Seccomp {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Pull {
+    /// When the engine does not have it
+    Missing,
+    /// Each time: a tag may name another image by now
+    Always,
+    /// Not at all
+    Never,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum When {
     /// While the task runs; at its end it is waited for two seconds at most
     Beside,
@@ -293,16 +229,6 @@ pub(crate) enum When {
     Before,
     /// Not now
     Off,
-}
-
-fn parse_cache(text: &str) -> std::result::Result<BindMount, String> {
-    let cache = BindMount::parse(text)?;
-    if cache.writable {
-        return Err(
-            "a cache is shared, and so read-only; what a task may write to is a --mount".into(),
-        );
-    }
-    Ok(cache)
 }
 
 impl Exec {
@@ -315,6 +241,12 @@ impl Exec {
             settings.image(self.image.as_ref(), &self.language)?,
             self.command.iter().cloned(),
         );
+        spec.pull = match self.pull {
+            Pull::Missing => PullPolicy::Missing,
+            Pull::Always => PullPolicy::Always,
+            Pull::Never => PullPolicy::Never,
+        };
+        spec.pull_timeout = self.pull_timeout;
         spec.prefix = self.prefix.clone();
         spec.random_name = self.random_name;
         spec.labels = self.labels.iter().cloned().collect();
@@ -334,43 +266,11 @@ impl Exec {
                 vec![program]
             }
         });
-        spec.limits.memory = self.memory;
-        spec.limits.memory_swap = self.memory_swap;
-        spec.limits.disk = self.disk;
-        spec.limits.network_bandwidth = self.network_bandwidth;
-        spec.limits.nano_cpus = self.cpus;
-        spec.limits.pids = self.pids;
-        spec.limits.ulimits.clone_from(&self.ulimits);
-        spec.limits.shm_size = self.shm_size;
-        spec.limits.blkio_weight = self.blkio_weight;
-        spec.limits
-            .device_read_bps
-            .clone_from(&self.device_read_bps);
-        spec.limits
-            .device_write_bps
-            .clone_from(&self.device_write_bps);
-        spec.limits
-            .device_read_iops
-            .clone_from(&self.device_read_iops);
-        spec.limits
-            .device_write_iops
-            .clone_from(&self.device_write_iops);
-        spec.tmpfs.clone_from(&self.tmpfs);
-        spec.accept_ignored.clone_from(&self.accept_ignored);
+        self.limits.apply(&mut spec);
         spec.network.clone_from(&self.network);
-        spec.workspace.clone_from(&self.workspace);
+        self.files.apply(&mut spec)?;
         if let Some(workspace) = &mut spec.workspace {
             workspace.as_owner = self.user.is_none();
-        }
-        spec.mounts = self.mount.iter().chain(&self.cache).cloned().collect();
-        spec.selinux_relabel = self.selinux_relabel;
-        for source in &self.secrets {
-            spec.secrets
-                .push(Secret::file(&source.name, source.read()?));
-        }
-        for source in &self.secret_variables {
-            spec.secrets
-                .push(Secret::variable(&source.name, source.read()?));
         }
         spec.writable_root = self.writable_root;
         spec.cap_add.clone_from(&self.cap_add);
@@ -378,10 +278,6 @@ impl Exec {
         spec.stop_timeout = self.stop_timeout;
         spec.cleanup_timeout = self.cleanup_timeout;
         spec.max_output = self.max_output;
-        spec.copy_in.clone_from(&self.copy_in);
-        spec.artifacts.clone_from(&self.artifacts);
-        spec.artifact_limit = self.artifact_limit;
-        spec.require_disk_bound = self.require_disk_bound;
         spec.keep = self.keep;
         spec.log = self.log()?;
         spec.check()?;

@@ -1,13 +1,15 @@
 //! `exec --dry-run`: what would be created, and what would protect the host from it.
 
 use acode_rt::error::Result;
-use acode_rt::task::{Plan, Protection, TaskSpec};
+use acode_rt::task::{Plan, Protection, PullPolicy, TaskSpec};
 
 use super::{Global, render};
 
 /// Shows the plan of a task, and creates nothing.
-pub(super) async fn dry_run(global: &Global, spec: TaskSpec, explain: bool) -> Result<i32> {
+pub(super) async fn dry_run(global: &Global, mut spec: TaskSpec, explain: bool) -> Result<i32> {
     let runner = global.runner().await?;
+    // Nothing is to change, so nothing is pulled either.
+    spec.pull = PullPolicy::Never;
     let plan = runner.plan(spec).await?;
     for warning in plan.warnings() {
         global.warn(warning);

@@ -7,10 +7,15 @@ mod doctor;
 mod exec;
 mod exec_options;
 mod explain;
+mod file_options;
+mod images;
 mod inspect;
+mod limit_options;
 mod list;
 mod logging;
 mod logs;
+mod pull;
+mod pulling;
 mod receipt_file;
 mod render;
 mod rm;
@@ -119,6 +124,8 @@ enum Command {
     Exec(Box<exec_options::Exec>),
     List(list::List),
     Inspect(inspect::Inspect),
+    Images(images::Images),
+    Pull(pull::Pull),
     Logs(logs::Logs),
     Stop(stop::Stop),
     Rm(rm::Rm),
@@ -185,6 +192,8 @@ pub(crate) fn main() -> i32 {
             Command::Exec(exec) => exec.run(global).await,
             Command::List(list) => list.run(global).await,
             Command::Inspect(inspect) => inspect.run(global).await,
+            Command::Images(images) => images.run(global).await,
+            Command::Pull(pull) => pull.run(global).await,
             Command::Logs(logs) => logs.run(global).await,
             Command::Stop(stop) => stop.run(global).await,
             Command::Rm(rm) => rm.run(global).await,

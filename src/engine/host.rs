@@ -96,12 +96,16 @@ pub(crate) fn usual_sockets() -> Vec<PathBuf> {
     paths
 }
 
+/// Where the docker CLI keeps its configuration.
+pub(super) fn docker_config_dir() -> Option<PathBuf> {
+    env_text("DOCKER_CONFIG")
+        .map(PathBuf::from)
+        .or_else(|| env_text("HOME").map(|home| Path::new(&home).join(".docker")))
+}
+
 /// The docker CLI's context: named by `DOCKER_CONTEXT` or its config file, kept under the name's SHA-256.
 fn from_context() -> Result<Option<Host>> {
-    let config_dir = env_text("DOCKER_CONFIG")
-        .map(PathBuf::from)
-        .or_else(|| env_text("HOME").map(|home| Path::new(&home).join(".docker")));
-    let Some(dir) = config_dir else {
+    let Some(dir) = docker_config_dir() else {
         return Ok(None);
     };
     let name = env_text("DOCKER_CONTEXT").or_else(|| {

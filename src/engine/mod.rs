@@ -29,12 +29,15 @@ pub use container::remove::RemoveOptions;
 pub use container::wait::Waiting;
 pub use host::Host;
 pub(crate) use host::usual_sockets;
+pub use image::credentials::registry_credentials;
+pub use image::pull_once::PullStep;
 pub use system::events::EventStream;
 pub use system::ping::Ping;
 
 use crate::error::{Code, Error, Kind, Result};
 use crate::protocol::api_version::ApiVersion;
 use crate::protocol::target::Target;
+use image::pull_once::Pulls;
 use transport::Transport;
 
 /// What speaks on the other side.
@@ -97,6 +100,7 @@ struct Shared {
     our_filter: AtomicBool,
     /// Whether a Podman was seen to run in our own root directory.
     in_our_root: bool,
+    pulls: Pulls,
 }
 
 impl Engine {
@@ -125,6 +129,7 @@ impl Engine {
             our_files: AtomicBool::new(true),
             our_filter: AtomicBool::new(true),
             in_our_root: false,
+            pulls: Pulls::default(),
         };
         let asking = Self {
             shared: Arc::new(shared),
@@ -253,6 +258,10 @@ impl Engine {
     /// It was asked, and could not.
     pub(crate) fn refuse_our_files(&self) {
         self.shared.our_files.store(false, Ordering::Relaxed);
+    }
+
+    fn pulls(&self) -> &Pulls {
+        &self.shared.pulls
     }
 
     pub(crate) fn transport(&self) -> &Transport {

@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use super::Engine;
 use super::transport::{self, Body, Connection};
 use crate::error::{Code, Error, Kind, Result, shown};
+use crate::protocol::registry_auth::RegistryAuth;
 use crate::protocol::target::Target;
 
 /// The longest answer that is read into memory: a list of very many containers.
@@ -37,6 +38,8 @@ pub(crate) struct Call {
     pub(crate) idempotent: bool,
     /// JSON body.
     pub(crate) json: Option<Vec<u8>>,
+    /// For the registry that the engine is to ask.
+    pub(crate) registry_auth: Option<RegistryAuth>,
 }
 
 impl Call {
@@ -57,6 +60,7 @@ impl Call {
             timeout,
             idempotent,
             json: None,
+            registry_auth: None,
         }
     }
 
@@ -107,6 +111,9 @@ impl Call {
             request = request
                 .header(header::CONNECTION, "Upgrade")
                 .header(header::UPGRADE, "tcp");
+        }
+        if let Some(auth) = &self.registry_auth {
+            request = request.header("X-Registry-Auth", auth.header());
         }
         let body = match (&self.json, body) {
             (_, Some(stream)) => {
@@ -314,11 +321,9 @@ impl Engine {
             return Ok(response);
         }
         let status = response.status();
-        Err(refusal(
-            call,
-            status,
-            &error_text(response.into_body()).await,
-        ))
+        let retry_after = retry_after(response.headers());
+        let text = error_text(response.into_body()).await;
+        Err(refusal(call, status, &text).with_retry_after(retry_after))
     }
 
     async fn send(
@@ -362,6 +367,17 @@ async fn error_text(mut body: Incoming) -> Vec<u8> {
     text
 }
 
+/// `Retry-After` in seconds, where it is in reason.
+fn retry_after(headers: &header::HeaderMap) -> Option<Duration> {
+    let seconds = headers
+        .get(header::RETRY_AFTER)?
+        .to_str()
+        .ok()?
+        .parse()
+        .ok()?;
+    (seconds <= 3600).then(|| Duration::from_secs(seconds))
+}
+
 /// An answer that frames its body in two ways can be read in two ways.
 fn check_framing(call: &Call, headers: &header::HeaderMap) -> Result<()> {
     if headers.contains_key(header::TRANSFER_ENCODING)
@@ -373,7 +389,7 @@ fn check_framing(call: &Call, headers: &header::HeaderMap) -> Result<()> {
 }
 
 /// Up to `most` at random, so that many clients do not repeat in step.
-fn jitter(most: Duration) -> Duration {
+pub(crate) fn jitter(most: Duration) -> Duration {
     let mut byte = [0_u8];
     // Without randomness there is just no jitter.
     let _ = rustix::rand::getrandom(&mut byte, rustix::rand::GetRandomFlags::empty());

@@ -176,8 +176,15 @@ const ADVICE: [Advice; 20] = [
         code: "ACODE-CTN-006",
         kind: "image_pull_failed",
         title: "The image could not be pulled.",
-        causes: &["the registry is unreachable", "the name is wrong"],
-        actions: &["try `docker pull IMAGE`", "check the network"],
+        causes: &[
+            "the registry is unreachable, or asked too often",
+            "it wants other credentials",
+        ],
+        actions: &[
+            "check the engine's network and proxy settings",
+            "log in: `docker login REGISTRY`",
+            "where it is only slow, raise --pull-timeout",
+        ],
     },
     Advice {
         code: "ACODE-CTN-007",
@@ -226,14 +233,16 @@ const ADVICE: [Advice; 20] = [
     Advice {
         code: "ACODE-CTN-011",
         kind: "image_not_found",
-        title: "The image is not on this engine.",
+        title: "The image is not on this engine, and could not be found.",
         causes: &[
-            "it was never pulled or built here",
             "the name or tag is misspelt",
+            "it was never pulled or built here, and is not to be pulled",
+            "the registry shows it to whoever is logged in only",
         ],
         actions: &[
-            "pull it: `docker pull IMAGE`",
-            "see what is there: `docker images`",
+            "pull it: `acode-rt pull IMAGE`",
+            "see what is there: `acode-rt images`",
+            "for a private one: `docker login REGISTRY`",
         ],
     },
     Advice {

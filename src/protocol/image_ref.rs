@@ -61,6 +61,78 @@ impl ImageRef {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whether it is an image's whole id, `sha256:…`: that names content, and no registry has it under this name.
+    pub fn is_id(&self) -> bool {
+        self.0.split('@').next().is_some_and(is_digest)
+    }
+
+    /// Whether an engine may take it for an image's id, or the beginning of one, rather than for a name: bare hex digits, such as `cafe`.
+    pub fn may_be_id(&self) -> bool {
+        self.is_id() || is_hex(&self.0)
+    }
+
+    /// The digest that it asks for.
+    pub fn digest(&self) -> Option<&str> {
+        if self.is_id() {
+            return self.0.split('@').next();
+        }
+        self.0.split_once('@').map(|(_, digest)| digest)
+    }
+
+    /// The registry: `docker.io` unless said. An id has none, and neither has what follows here.
+    pub fn registry(&self) -> String {
+        let repository = self.repository();
+        let registry = repository.split('/').next().unwrap_or_default();
+        registry.to_owned()
+    }
+
+    /// Registry and path: `docker.io/library/busybox` for `busybox`.
+    pub fn repository(&self) -> String {
+        let (path, _) = self.path_and_tag();
+        match path.split_once('/') {
+            Some((first, rest)) if is_domain(first) => {
+                let registry = first.to_ascii_lowercase();
+                match registry.as_str() {
+                    "docker.io" | "index.docker.io" if rest.contains('/') => {
+                        format!("docker.io/{rest}")
+                    }
+                    "docker.io" | "index.docker.io" => format!("docker.io/library/{rest}"),
+                    _ => format!("{registry}/{rest}"),
+                }
+            }
+            Some(_) => format!("docker.io/{path}"),
+            None => format!("docker.io/library/{path}"),
+        }
+    }
+
+    /// Repository and tag; `latest` unless said, also beside a digest.
+    pub fn tagged(&self) -> String {
+        let (_, tag) = self.path_and_tag();
+        format!("{}:{}", self.repository(), tag.unwrap_or("latest"))
+    }
+
+    /// What decides which image it is, in full: repository and digest, or repository and tag where there is no digest.
+    /// `docker.io/library/busybox:latest` for `busybox`; an id as it is.
+    pub fn canonical(&self) -> String {
+        match self.digest() {
+            Some(digest) if self.is_id() => digest.to_owned(),
+            Some(digest) => format!("{}@{digest}", self.repository()),
+            None => self.tagged(),
+        }
+    }
+
+    fn path_and_tag(&self) -> (&str, Option<&str>) {
+        let name = self.0.split('@').next().unwrap_or_default();
+        let after_slash = name.rfind('/').map_or(0, |at| at + 1);
+        match name[after_slash..].find(':') {
+            Some(colon) => (
+                &name[..after_slash + colon],
+                Some(&name[after_slash + colon + 1..]),
+            ),
+            None => (name, None),
+        }
+    }
 }
 
 impl fmt::Display for ImageRef {
@@ -134,6 +206,62 @@ mod tests {
             &format!("localhost:5000/team/app:1@{digest}"),
         ] {
             assert!(ImageRef::parse(text).is_ok(), "{text}");
+        }
+    }
+
+    #[test]
+    fn references_have_one_form_in_full() {
+        let digest = format!("sha256:{}", "a1".repeat(32));
+        for (text, registry, canonical) in [
+            ("busybox", "docker.io", "docker.io/library/busybox:latest"),
+            ("a/b:1", "docker.io", "docker.io/a/b:1"),
+            (
+                "docker.io/busybox",
+                "docker.io",
+                "docker.io/library/busybox:latest",
+            ),
+            ("Index.Docker.io/a/b", "docker.io", "docker.io/a/b:latest"),
+            ("localhost/x", "localhost", "localhost/x:latest"),
+            (
+                "localhost:5000/x",
+                "localhost:5000",
+                "localhost:5000/x:latest",
+            ),
+            (
+                "MCR.microsoft.com/dotnet/sdk:8.0",
+                "mcr.microsoft.com",
+                "mcr.microsoft.com/dotnet/sdk:8.0",
+            ),
+        ] {
+            let image = ImageRef::parse(text).unwrap();
+            assert_eq!(
+                (image.registry(), image.canonical()),
+                (registry.into(), canonical.into())
+            );
+            assert_eq!(ImageRef::parse(canonical).unwrap().canonical(), canonical);
+        }
+        let both = ImageRef::parse(&format!("busybox:1@{digest}")).unwrap();
+        assert_eq!(
+            both.canonical(),
+            format!("docker.io/library/busybox@{digest}")
+        );
+        assert_eq!(both.tagged(), "docker.io/library/busybox:1");
+        assert_eq!(both.digest(), Some(digest.as_str()));
+        let id = ImageRef::parse(&digest).unwrap();
+        assert!(id.is_id() && id.may_be_id());
+        assert_eq!(id.canonical(), digest);
+        for (text, may_be_id) in [
+            ("cafe", true),
+            ("0123456789ab", true),
+            ("cafe:latest", false),
+            ("busybox", false),
+            ("docker.io/cafe", false),
+        ] {
+            assert_eq!(
+                ImageRef::parse(text).unwrap().may_be_id(),
+                may_be_id,
+                "{text}"
+            );
         }
     }
 

@@ -8,10 +8,14 @@ pub mod record;
 pub mod security;
 
 pub mod api_version;
+pub mod base64;
 pub mod glob;
+pub mod image_pattern;
 pub mod image_ref;
 pub mod labels;
 pub mod owner;
+pub mod pull_progress;
+pub mod registry_auth;
 pub mod target;
 pub mod time;
 pub mod units;

@@ -103,7 +103,7 @@ impl TaskContainer {
         // Our own process 1 is led by the driver.
         spec.engine_init = true;
         // Boxed, so that whoever awaits it does not carry its state.
-        let plan = Box::pin(runner.admit(spec)).await?;
+        let plan = Box::pin(runner.admit(spec, None)).await?;
         Box::pin(Self::create_planned(runner, plan)).await
     }
 

@@ -10,6 +10,7 @@ mod disk;
 mod fallback;
 mod files;
 mod hosts_file;
+mod image;
 mod limits;
 mod mounts;
 mod outcome;
@@ -40,6 +41,7 @@ pub use files::{
     Artifact, ArtifactRequest, CopiedIn, CopyIn, DEFAULT_LIMIT, FILES_DIR, FilesReceipt, Skipped,
     unpack,
 };
+pub use image::{OnPull, PullEvent, PullPolicy};
 pub use limits::{HostCapacity, Limits, Resolved, parse_throttle, parse_ulimit};
 pub use mounts::{BindMount, CheckedMount, Workspace};
 pub use outcome::{Cancel, Evidence, InitEvidence, Outcome, StartFailure};

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use super::hosts_file;
+use super::image::{Found, OnPull, Wanted};
 use super::limits::{HostCapacity, Resolved};
 use super::mounts::{self, CheckedMount, Looked, Share};
 use super::policy::{Surroundings, create_body, process};
@@ -37,6 +38,8 @@ pub struct Plan {
     pub(super) operation: String,
     pub(super) body: CreateBody,
     pub(super) image: ImageReceipt,
+    /// How long pulling the image took, where it was pulled.
+    pub(super) pull: Option<Duration>,
     pub(super) limits: Resolved,
     pub(super) warnings: Vec<String>,
     pub(super) spec: TaskSpec,
@@ -67,16 +70,21 @@ pub(super) struct FirstOrders {
 }
 
 impl Plan {
-    /// Checks `spec`, looks at the image, and fixes name, labels and request. Nothing is created, so dropping the future is
-    /// harmless.
+    /// Checks `spec`, looks at the image, which is pulled if need be, and fixes name, labels and request. Nothing is created, so
+    /// dropping the future is harmless.
     ///
     /// # Errors
-    /// `ACODE-CTN-007`, `-012`, `-015`, `-016` for what is not right in `spec`; `ACODE-CTN-011` when the image is not there.
+    /// `ACODE-CTN-007`, `-012`, `-015`, `-016` for what is not right in `spec`; `ACODE-CTN-011` when the image is not there
+    /// and cannot be had, `ACODE-CTN-006` when pulling it fails.
     pub async fn new(engine: &Engine, spec: TaskSpec) -> Result<Self> {
-        Self::with(&Runner::new(engine.clone()), spec).await
+        Self::with(&Runner::new(engine.clone()), spec, None).await
     }
 
-    pub(super) async fn with(runner: &Runner, mut spec: TaskSpec) -> Result<Self> {
+    pub(super) async fn with(
+        runner: &Runner,
+        mut spec: TaskSpec,
+        on_pull: Option<&OnPull>,
+    ) -> Result<Self> {
         let engine = runner.engine();
         spec.check()?;
         runner.rules.apply(&mut spec)?;
@@ -121,7 +129,16 @@ impl Plan {
         } else {
             ContainerName::new(&spec.prefix, &spec.session, &spec.task)?
         };
-        let inspect = engine.image_inspect(&spec.image).await?;
+        let wanted = Wanted {
+            image: &spec.image,
+            policy: spec.pull,
+            timeout: spec.pull_timeout,
+        };
+        let Found {
+            receipt: image,
+            inspect,
+            pull,
+        } = wanted.find(engine, on_pull).await?;
         let created = engine.now();
         // What is kept is kept for a day, however short its task was to be.
         let lifetime = match spec.timeout {
@@ -141,10 +158,8 @@ impl Plan {
             name,
             operation: labels.operation.clone(),
             body: CreateBody::default(),
-            image: ImageReceipt {
-                reference: spec.image.as_str().to_owned(),
-                id: inspect.id,
-            },
+            image,
+            pull,
             limits,
             warnings,
             spec,

@@ -91,6 +91,10 @@ pub struct ImageReceipt {
     pub reference: String,
     /// What ran: `sha256:…`.
     pub id: String,
+    /// The digest by which a registry knows it, where that is known (FR-020A-46).
+    pub digest: Option<String>,
+    /// It was pulled for this task.
+    pub pulled: bool,
 }
 
 /// An engine in a [`Receipt`].
@@ -120,6 +124,8 @@ pub struct HelpersReceipt {
 pub struct Phases {
     /// Checks and image inspect.
     pub prepare: f64,
+    /// Pulling the image, within the time of `prepare` but not counted there.
+    pub pull: f64,
     /// The create call.
     pub create: f64,
     /// Files that were copied in.

@@ -103,7 +103,7 @@ impl Rules {
                 ));
             }
         }
-        self.images.check(spec)
+        self.images.apply(spec)
     }
 
     /// What was asked for is refused beyond the most, and what was left open is given no more than that.

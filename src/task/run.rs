@@ -1,19 +1,23 @@
 //! The driver: one task from its create to its confirmed removal. What it decides stands in `state`.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+mod clock;
+mod finish;
+
+use std::time::Duration;
+
+use clock::Clock;
+use finish::finish;
 
 use tokio::io::AsyncRead;
 use tokio::sync::{mpsc, watch};
-use tokio::time::Instant;
 
 use super::container::{Subscribed, TaskContainer};
-use super::disk::unbounded_disk;
 use super::fallback;
-use super::files::{self, CopiedIn, FilesReceipt};
+use super::files::{self, CopiedIn};
+use super::image::OnPull;
 use super::outcome::{Cancel, Evidence, Outcome, StartFailure};
 use super::output::OutputReport;
-use super::protections::ProtectionsReceipt;
-use super::receipt::{ContainerReceipt, EngineReceipt, HelpersReceipt, Phases, Receipt, SCHEMA};
+use super::receipt::Receipt;
 use super::recover::recover;
 use super::runner::{Requests, Runner};
 use super::spec::TaskSpec;
@@ -22,10 +26,7 @@ use super::watch::{Ended, watch_task};
 use crate::engine::{Chunk, Engine};
 use crate::error::{Code, Error, Kind, Result};
 use crate::protocol::order::TerminalSize;
-use crate::protocol::time::rfc3339;
 
-/// An engine that is lost is asked for the removal no longer than this.
-const LOST_ENGINE_REMOVAL: Duration = Duration::from_secs(5);
 /// A call that is under way when the task is cancelled has so long to end.
 const LAST_STEP: Duration = Duration::from_secs(2);
 
@@ -38,6 +39,8 @@ pub struct TaskIo {
     pub output: Option<mpsc::Sender<Chunk>>,
     /// Later sizes of the task's terminal, where it has one.
     pub terminal_size: Option<watch::Receiver<TerminalSize>>,
+    /// Hears of the image being pulled.
+    pub on_pull: Option<OnPull>,
 }
 
 impl std::fmt::Debug for TaskIo {
@@ -46,6 +49,7 @@ impl std::fmt::Debug for TaskIo {
             .field("stdin", &self.stdin.is_some())
             .field("output", &self.output.is_some())
             .field("terminal_size", &self.terminal_size)
+            .field("on_pull", &self.on_pull.is_some())
             .finish()
     }
 }
@@ -120,10 +124,13 @@ pub(super) async fn run_planned(
             "a standard input was given for a task that is not interactive and would not read it",
         ));
     }
-    let mut plan = unless_cancelled(&requests, "", runner.admit(spec)).await?;
+    let admitted = runner.admit(spec, io.on_pull.as_ref());
+    let mut plan = unless_cancelled(&requests, "", admitted).await?;
     let collecting = files::open_all(&plan.spec)?;
+    let mut pull = plan.pull;
     loop {
         clock.phase(|phases| &mut phases.prepare);
+        clock.pulled(pull.take());
         let operation = plan.operation.clone();
         let create = TaskContainer::create_planned(runner, plan);
         let container = unless_cancelled(&requests, &operation, create)
@@ -296,148 +303,4 @@ async fn start_failed(container: &TaskContainer, error: &Error) -> Ended {
         unheard: false,
         used: Vec::new(),
     }
-}
-
-async fn finish(
-    container: &TaskContainer,
-    ended: Ended,
-    usage: Usage,
-    files: Option<FilesReceipt>,
-    mut clock: Clock,
-) -> Receipt {
-    let plan = container.plan();
-    let mut warnings = plan.warnings.clone();
-    if plan.dropped_our_filter {
-        warnings
-            .push("the engine did not take our filter of system calls; its own was used".into());
-    }
-    if ended.child_out_of_memory {
-        warnings.push(
-            "a process of the task was killed for memory, though the task ended otherwise".into(),
-        );
-    }
-    if let Some(error) = &ended.input_error {
-        warnings.push(format!(
-            "standard input could not be read to its end: {error}"
-        ));
-    }
-    if ended.outcome == (Outcome::Exited { code: 137 }) {
-        warnings.push("exit code 137 may also mean that something outside sent KILL".into());
-    }
-    let mut status = ended.outcome.status();
-    warnings.extend(files.iter().flat_map(|files| files.warnings(status == 0)));
-    let output_lost = !ended.output.complete && !ended.output.truncated;
-    let artifacts_lost = files.as_ref().is_some_and(FilesReceipt::is_incomplete);
-    if status == 0 && (output_lost || artifacts_lost || ended.input_error.is_some()) {
-        // What was lost may be what matters.
-        status = 125;
-    }
-    let trail = &container.trail;
-    trail.ended(&ended, status, &usage);
-    trail.artifacts(files.as_ref());
-    trail
-        .changes(container.engine(), plan, &ended.outcome)
-        .await;
-    let removed = if plan.spec.keep {
-        trail.kept();
-        None
-    } else {
-        // An engine that was given up just now is left to the guard.
-        let patience = match ended.outcome {
-            Outcome::EngineLost { .. } => LOST_ENGINE_REMOVAL,
-            _ => plan.spec.cleanup_timeout,
-        };
-        Some(container.remove_within(patience).await)
-    };
-    clock.phase(|phases| &mut phases.remove);
-    if let Some(Err(error)) = &removed {
-        tracing::error!(%error, "not removed");
-    }
-    warnings.extend(trail.warning());
-    tracing::info!(operation = plan.operation, name = %plan.name, outcome = ?ended.outcome, status, "ended");
-    usage.log(plan.operation(), &plan.name);
-    Receipt {
-        schema: SCHEMA,
-        session: plan.spec.session.clone(),
-        task: plan.spec.task.clone(),
-        operation: plan.operation.clone(),
-        container: ContainerReceipt {
-            id: container.id().to_string(),
-            name: plan.name.to_string(),
-        },
-        image: plan.image.clone(),
-        outcome: ended.outcome,
-        evidence: ended.evidence,
-        status,
-        child_out_of_memory: ended.child_out_of_memory,
-        output: ended.output,
-        limits: plan.limits.clone(),
-        mounts: plan.mounts.clone(),
-        unbounded_disk: unbounded_disk(&plan.spec),
-        usage,
-        protections: ProtectionsReceipt::of(plan, container.confined.get()),
-        ignored: ended.ignored,
-        files,
-        warnings,
-        phases_ms: clock.total(),
-        engine: EngineReceipt {
-            server: container.engine().server().to_owned(),
-            api: container.engine().api_version().to_string(),
-        },
-        helpers: HelpersReceipt {
-            init: if plan.init.is_ok() {
-                "acode-rt"
-            } else {
-                "engine"
-            },
-            because: plan.init.as_ref().err().copied(),
-            guard: container.is_guarded(),
-        },
-        started_at: rfc3339(clock.started),
-        removed: matches!(removed, Some(Ok(()))),
-        kept: plan.spec.keep,
-        remove_error: removed.and_then(Result::err).map(|error| error.to_json()),
-    }
-}
-
-/// Where the time goes.
-struct Clock {
-    started: u64,
-    began: Instant,
-    last: Instant,
-    phases: Phases,
-}
-
-impl Clock {
-    fn new() -> Self {
-        let now = Instant::now();
-        let started = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |since| since.as_secs());
-        Self {
-            started,
-            began: now,
-            last: now,
-            phases: Phases::default(),
-        }
-    }
-
-    /// Ends a phase, which began where the one before it ended.
-    fn phase(&mut self, phase: impl FnOnce(&mut Phases) -> &mut f64) {
-        let now = Instant::now();
-        *phase(&mut self.phases) = milliseconds(now - self.last);
-        self.last = now;
-    }
-
-    fn total(&self) -> Phases {
-        Phases {
-            total: milliseconds(self.last - self.began),
-            ..self.phases.clone()
-        }
-    }
-}
-
-/// To a thousandth.
-fn milliseconds(duration: Duration) -> f64 {
-    (duration.as_secs_f64() * 1e6).round() / 1e3
 }

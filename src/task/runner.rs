@@ -2,13 +2,15 @@
 
 use std::path::Path;
 use std::sync::{Arc, Once};
+use std::time::Duration;
 
 use tokio::sync::watch;
 
 use super::audit::Audit;
+use super::image::{OnPull, PullPolicy, Wanted};
 use super::outcome::Cancel;
 use super::plan::Plan;
-use super::receipt::Receipt;
+use super::receipt::{ImageReceipt, Receipt};
 use super::rules::Rules;
 use super::run::{Canceller, TaskIo, run_planned};
 use super::spec::TaskSpec;
@@ -16,6 +18,7 @@ use crate::engine::{Engine, Host};
 use crate::error::{Code, Error, Kind, Result};
 use crate::guard::Guard;
 use crate::program::{InitFile, Program};
+use crate::protocol::image_ref::ImageRef;
 
 /// Runs tasks on one engine. Cheap to clone; one is enough for a harness.
 ///
@@ -137,21 +140,41 @@ impl Runner {
         Box::pin(run_planned(self, spec, io, canceller)).await
     }
 
+    /// Pulls an image, where the rules admit that, also when it is there: a tag may be another one by now.
+    ///
+    /// # Errors
+    /// `ACODE-CTN-012` when the rules refuse it, `ACODE-CTN-011` when the registry does not have it, `ACODE-CTN-006`, and `ACODE-CTN-015`
+    /// for credentials that cannot be used.
+    pub async fn pull(
+        &self,
+        image: &ImageRef,
+        timeout: Duration,
+        on_pull: Option<&OnPull>,
+    ) -> Result<ImageReceipt> {
+        let policy = self.rules.images.admit(image, PullPolicy::Always)?;
+        let wanted = Wanted {
+            image,
+            policy,
+            timeout,
+        };
+        Ok(wanted.find(&self.engine, on_pull).await?.receipt)
+    }
+
     /// Checks `spec` as [`Plan::new`] does, for this runner.
     ///
     /// # Errors
     /// Those of [`Plan::new`].
     pub async fn plan(&self, spec: TaskSpec) -> Result<Plan> {
-        Plan::with(self, spec).await
+        Plan::with(self, spec, None).await
     }
 
     /// Checks `spec`, for a task that is to run: one that is refused is audited.
-    pub(super) async fn admit(&self, spec: TaskSpec) -> Result<Plan> {
+    pub(super) async fn admit(&self, spec: TaskSpec, on_pull: Option<&OnPull>) -> Result<Plan> {
         let Some(audit) = &self.audit else {
-            return self.plan(spec).await;
+            return Plan::with(self, spec, on_pull).await;
         };
         let (session, task) = (spec.session.clone(), spec.task.clone());
-        self.plan(spec)
+        Plan::with(self, spec, on_pull)
             .await
             .inspect_err(|error| audit.refused(&session, &task, error))
     }

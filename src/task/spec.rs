@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::applied;
 use super::disk;
 use super::files::{self, ArtifactRequest, CopyIn};
+use super::image::PullPolicy;
 use super::limits::{HostCapacity, Limits};
 use super::mounts::{self, BindMount, Workspace};
 use super::secret::{self, Secret};
@@ -62,8 +63,12 @@ pub struct TaskSpec {
     pub prefix: Prefix,
     /// A name that cannot be foreseen, instead of the deterministic one.
     pub random_name: bool,
-    /// The image; it must be on the engine.
+    /// The image.
     pub image: ImageRef,
+    /// When it is pulled: when it is missing.
+    pub pull: PullPolicy,
+    /// For pulling it, repeats among it: 5 min.
+    pub pull_timeout: Duration,
     /// Arguments to the entrypoint, or the command itself where there is none; empty is the image's.
     pub command: Vec<String>,
     /// Replaces the image's entrypoint; an empty one switches it off.
@@ -182,6 +187,8 @@ impl TaskSpec {
             prefix: Prefix::default(),
             random_name: false,
             image,
+            pull: PullPolicy::default(),
+            pull_timeout: Duration::from_secs(300),
             command: command.into_iter().map(Into::into).collect(),
             entrypoint: None,
             env: Vec::new(),
@@ -226,6 +233,7 @@ impl TaskSpec {
             ("timeout", self.timeout.unwrap_or_default()),
             ("stop timeout", self.stop_timeout),
             ("cleanup timeout", self.cleanup_timeout),
+            ("pull timeout", self.pull_timeout),
         ] {
             if duration > LONGEST {
                 return Err(wrong(format!(

@@ -184,6 +184,8 @@ fn an_image_that_is_not_there_is_ctn_011(ctx: &Ctx) {
             "exec",
             "--session",
             &ctx.session,
+            "--pull",
+            "never",
             "--image",
             image,
             "--",

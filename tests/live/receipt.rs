@@ -43,7 +43,6 @@ fn fr_020a_46_the_receipt_says_what_ran_and_how_it_ended(ctx: &Ctx) {
     });
     let expected = serde_json::json!({
         "schema": 1, "session": ctx.session, "task": "t", "status": 7, "removed": true, "kept": false,
-        "image": { "reference": IMAGE, "id": image },
         "outcome": { "kind": "exited", "code": 7 },
         "output": { "stdout_bytes": 4, "stderr_bytes": 6, "complete": true, "truncated": false, "recovered_bytes": 0 },
         "ignored": [], "warnings": [], "child_out_of_memory": false,
@@ -51,6 +50,11 @@ fn fr_020a_46_the_receipt_says_what_ran_and_how_it_ended(ctx: &Ctx) {
     for (key, value) in expected.as_object().unwrap() {
         assert_eq!(&receipt[key], value, "{key}");
     }
+    let ran = &receipt["image"];
+    assert_eq!(
+        (&ran["reference"], &ran["id"], &ran["pulled"]),
+        (&IMAGE.into(), &image.into(), &false.into())
+    );
     assert_eq!(
         receipt["container"]["name"],
         format!("acode-{}-t", ctx.session)
@@ -128,6 +132,8 @@ fn a_failed_task_before_create_is_in_the_receipt_too(ctx: &Ctx) {
         "exec",
         "--image",
         "no.such/image",
+        "--pull",
+        "never",
         "--receipt",
         &receipt,
         "--",

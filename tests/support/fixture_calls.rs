@@ -13,10 +13,11 @@ use acode_rt::engine::{
 use acode_rt::model::{Change, Event, ImageListed, Inspect, Listed, Network, Stats, Volume};
 use acode_rt::protocol::demux::Stream;
 use acode_rt::protocol::image_ref::ImageRef;
+use acode_rt::protocol::pull_progress::PullProgress;
 use acode_rt::protocol::target::Filters;
 use acode_rt::{Error, Result};
 
-use crate::cases::{Case, IMPORTED, Subject, container_name, create_body, greeting_tar};
+use crate::cases::{Case, IMPORTED, PULLED, Subject, container_name, create_body, greeting_tar};
 use made::Made;
 
 /// Makes the call of `case` and says in one line what came of it. Where something must happen on the engine during the
@@ -221,6 +222,21 @@ pub(crate) async fn call(
                 .image_import(&image(IMPORTED), Cursor::new(tar), &["CMD [\"sh\"]"])
                 .await?;
             "imported".to_owned()
+        }
+        "image_pull" => {
+            let name = match which {
+                "ok" => format!("{PULLED}:1"),
+                "missing" => format!("{PULLED}:nope"),
+                _ => "localhost:1/acode-fixtures:1".to_owned(),
+            };
+            let mut heard = PullProgress::default();
+            let stall = Duration::from_secs(30);
+            let keep = |progress| heard = progress;
+            engine.image_pull(&image(&name), None, stall, keep).await?;
+            format!(
+                "pulled, {} of {} layers, {} bytes, {}%",
+                heard.layers_done, heard.layers, heard.bytes, heard.percent
+            )
         }
         "events" => {
             let filters = Filters::new().with("container", id);

@@ -12,6 +12,11 @@ pub(crate) const SESSION_ID: &str = "fixtures";
 /// The image that an import makes, until the recorder removes it.
 pub(crate) const IMPORTED: &str = "acode-fixtures:imported";
 
+/// Where the registry of a recording is, for each engine in its own network.
+pub(crate) const REGISTRY_PORT: u16 = 25055;
+/// The image in it, without its tag.
+pub(crate) const PULLED: &str = "localhost:25055/none/acode-fixtures";
+
 /// One request and its answer, byte for byte.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Exchange {
@@ -138,6 +143,16 @@ pub(crate) const CASES: &[Case] = &[
     case("image_list/ok", Before::Absent, &[]),
     case("image_import/ok", Before::Absent, &[]),
     case("image_import/garbage", Before::Absent, &[]),
+    // Podman wants an encrypted registry.
+    Case {
+        only: Some(EngineKind::Docker),
+        ..case("image_pull/ok", Before::Absent, &[])
+    },
+    Case {
+        only: Some(EngineKind::Docker),
+        ..case("image_pull/missing", Before::Absent, &[])
+    },
+    case("image_pull/unreachable", Before::Absent, &[]),
     case("events/window", Before::Exited, TRUE),
     case("volume_list/one", Before::Absent, &[]),
     case("volume_list/empty", Before::Absent, &[]),

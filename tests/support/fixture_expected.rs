@@ -260,6 +260,26 @@ const ROWS: &[Row] = &[
         "5: container create of <C> at 1000000000 with no exit code; container init of <C> at 1000000000 with no exit code; container start of <C> at 1000000000 with no exit code; container die of <C> at 1000000000 with 0 exit code; container cleanup of <C> at 1000000000 with no exit code",
     ),
     (
+        "image_pull/ok",
+        DOCKER,
+        "pulled, 1 of 1 layers, 2048 bytes, 99%",
+    ),
+    (
+        "image_pull/missing",
+        DOCKER,
+        "ACODE-CTN-011 not-found: the engine answered 404 Not Found: manifest for localhost:25055/none/acode-fixtures:nope not found: manifest unknown: manifest unknown",
+    ),
+    (
+        "image_pull/unreachable",
+        DOCKER,
+        "ACODE-CTN-006 retryable: the engine answered 500 Internal Server Error: Get \"http://localhost:1/v2/\": dial tcp 127.0.0.1:1: connect: connection refused",
+    ),
+    (
+        "image_pull/unreachable",
+        PODMAN,
+        "ACODE-CTN-006 retryable: the engine answered 500 Internal Server Error: network is unreachable",
+    ),
+    (
         "volume_list/one",
         ALL,
         r#"1: acode-fixtures-case {"acode.managed": "true", "acode.session": "fixtures", "acode.task": "case"}"#,

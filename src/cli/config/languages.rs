@@ -88,3 +88,99 @@ impl Settings {
         all
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::config::merge::tests::both;
+    use crate::cli::config::parse_language;
+
+    fn image(settings: &Settings, languages: &str) -> String {
+        let languages: Vec<String> = languages.split(',').map(str::to_owned).collect();
+        match settings.image(None, &languages) {
+            Ok(image) => image.as_str().to_owned(),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn fr_020a_33_34_35_languages_have_images_and_files_change_them() {
+        let plain = Settings {
+            ..both("", "").unwrap()
+        };
+        assert_eq!(image(&plain, "dotnet"), "mcr.microsoft.com/dotnet/sdk:8.0");
+        assert_eq!(image(&plain, "node"), "node:20-alpine");
+        assert_eq!(image(&plain, "python"), "python:3.12-slim");
+        let unknown = image(&plain, "cobol");
+        assert!(
+            unknown.contains("dotnet, node, python") && unknown.contains("docker.images.cobol"),
+            "{unknown}"
+        );
+        let neither = plain.image(None, &[]).unwrap_err().to_string();
+        assert!(
+            neither.contains("--image")
+                && neither.contains("--language")
+                && neither.contains("docker.images"),
+            "{neither}"
+        );
+        let files = both(
+            "docker: {images: {node: corp/node:1, go: corp/go:1}}",
+            "docker: {images: {node: team/node:2, rust: 'rust:1.88'}}",
+        )
+        .unwrap();
+        for (language, expected) in [
+            ("node", "team/node:2"),
+            ("go", "corp/go:1"),
+            ("rust", "rust:1.88"),
+            ("python", "python:3.12-slim"),
+        ] {
+            assert_eq!(image(&files, language), expected);
+        }
+    }
+
+    #[test]
+    fn fr_020a_36_several_languages_have_a_combined_image() {
+        let settings = both(
+        "docker: {images: {combined: [{languages: [node, python, dotnet], image: all}, {languages: [python, node], image: corp-both}]}}",
+        "docker: {images: {combined: [{languages: [node, dotnet], image: team-web}, {languages: [go, c], image: native}]}}",
+    )
+    .unwrap();
+        for (languages, expected) in [
+            ("node,python", "corp-both"),
+            ("python,node", "corp-both"),
+            ("node,node", "node:20-alpine"),
+            ("dotnet,node", "team-web"),
+            ("python,dotnet", "all"),
+            ("python,dotnet,node", "all"),
+            ("go", "native"),
+        ] {
+            assert_eq!(image(&settings, languages), expected, "{languages}");
+        }
+        let none = image(&settings, "go,node");
+        assert!(
+            none.contains("docker.images.combined")
+                && none.contains("c, dotnet, go, node, python") == none.contains("has no image"),
+            "{none}"
+        );
+        let again = both(
+            "docker: {images: {combined: [{languages: [a, b], image: of-operator}]}}",
+            "docker: {images: {combined: [{languages: [b, a], image: of-repository}]}}",
+        )
+        .unwrap();
+        assert_eq!(image(&again, "a,b"), "of-repository");
+    }
+
+    #[test]
+    fn fr_020a_44_an_image_counts_more_than_a_language() {
+        let mut settings = both("", "").unwrap();
+        let image = ImageRef::parse("mine").unwrap();
+        let node = [parse_language("node").unwrap()];
+        assert_eq!(settings.image(Some(&image), &node).unwrap(), image);
+        settings.image_is_default = true;
+        assert_eq!(
+            settings.image(Some(&image), &node).unwrap().as_str(),
+            "node:20-alpine"
+        );
+        assert_eq!(settings.image(Some(&image), &[]).unwrap(), image);
+    }
+}

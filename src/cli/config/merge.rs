@@ -352,4 +352,6 @@ fn may_only_lower(key: &str, holds: &str, given: Option<&Setting>, place: &Place
 }
 
 #[cfg(test)]
-mod tests;
+mod no_looser;
+#[cfg(test)]
+pub(super) mod tests;

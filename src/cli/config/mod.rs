@@ -48,6 +48,11 @@ pub(super) fn load(
         None
     };
     let mut settings = combine(file::operator(operator_file.as_deref())?, repository)?;
+    // They are the environment's word on the engine, and no option's that clap knows.
+    let said = |key| std::env::var_os(key).is_some_and(|value| !value.is_empty());
+    if ["DOCKER_HOST", "DOCKER_CONTEXT"].into_iter().any(said) {
+        settings.options.remove("host");
+    }
     if settings.options.is_empty() {
         return Ok((None, settings));
     }

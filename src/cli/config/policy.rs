@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 
 use acode_rt::error::Result;
+use acode_rt::protocol::image_pattern::ImagePattern;
 use acode_rt::protocol::units::{show_cpus, show_size};
-use acode_rt::task::{AllowedSource, ImageRules, Rules};
+use acode_rt::task::{AllowedSource, Rules};
 
 use super::schema::{cpus, duration, pids, size};
-use super::values::{At, Item, Place};
+use super::values::{Item, Place};
 
 /// The rules, and where each was written.
 #[derive(Debug, Clone, Default)]
@@ -45,7 +46,7 @@ pub(super) fn read(section: &Item<'_>) -> Result<Policy> {
     let mut policy = Policy::default();
     for item in section.section()? {
         match item.key() {
-            "images" => policy.rules.images = images(&item, &mut policy)?,
+            "images" => images(&item, &mut policy)?,
             "mounts" => mounts(&item, &mut policy)?,
             "max" => most(&item, &mut policy)?,
             "networks" => policy.rules.networks = Some(names(&item, &mut policy)?),
@@ -66,59 +67,47 @@ pub(super) fn read(section: &Item<'_>) -> Result<Policy> {
     Ok(policy)
 }
 
-/// What `policy.images` says.
-#[derive(Debug, Default)]
-struct ImagePolicy {
-    allow: Option<Vec<At<String>>>,
-    deny: Vec<At<String>>,
-    pinned: bool,
-    local_only: bool,
-}
-
-fn images(section: &Item<'_>, policy: &mut Policy) -> Result<ImageRules> {
-    let mut images = ImagePolicy::default();
-    let patterns = |item: &Item<'_>| -> Result<Vec<At<String>>> {
-        let items = item.list()?;
-        let pattern = |item: &Item<'_>| Ok(item.at(item.text()?.to_owned()));
-        items.iter().map(pattern).collect()
-    };
-    let shown = |patterns: &[At<String>]| {
-        let texts: Vec<&str> = patterns.iter().map(|at| at.value.as_str()).collect();
-        texts.join(", ")
-    };
+fn images(section: &Item<'_>, policy: &mut Policy) -> Result<()> {
     for item in section.section()? {
-        match item.key() {
+        let images = &mut policy.rules.images;
+        let shown = match item.key() {
             "allow" => {
-                let allow = patterns(&item)?;
-                policy.note(&item, shown(&allow));
-                images.allow = Some(allow);
+                images.allow = patterns(&item)?;
+                if images.allow.is_empty() {
+                    return Err(item.wrong(
+                        "an empty list would admit nothing; leave it out to admit everything",
+                    ));
+                }
+                join(&images.allow)
             }
             "deny" => {
                 images.deny = patterns(&item)?;
-                policy.note(&item, shown(&images.deny));
+                join(&images.deny)
             }
             "pinned" => {
                 images.pinned = item.boolean()?;
-                policy.note(&item, images.pinned.to_string());
+                images.pinned.to_string()
             }
             "local_only" => {
                 images.local_only = item.boolean()?;
-                policy.note(&item, images.local_only.to_string());
+                images.local_only.to_string()
             }
             _ => return Err(item.unknown(&["allow", "deny", "pinned", "local_only"])),
-        }
+        };
+        policy.note(&item, shown);
     }
-    image_rules(section, &images)
+    Ok(())
 }
 
-/// MERGE: the one place that knows `ImageRules`. It has no fields yet, so that a rule that would not hold is refused.
-fn image_rules(section: &Item<'_>, images: &ImagePolicy) -> Result<ImageRules> {
-    let says_something =
-        images.allow.is_some() || !images.deny.is_empty() || images.pinned || images.local_only;
-    if says_something {
-        return Err(section.wrong("this build has no rules for images"));
-    }
-    Ok(ImageRules::default())
+fn patterns(list: &Item<'_>) -> Result<Vec<ImagePattern>> {
+    let pattern =
+        |item: &Item<'_>| ImagePattern::parse(item.text()?).map_err(|message| item.wrong(&message));
+    list.list()?.iter().map(pattern).collect()
+}
+
+fn join(patterns: &[ImagePattern]) -> String {
+    let texts: Vec<&str> = patterns.iter().map(ImagePattern::as_str).collect();
+    texts.join(", ")
 }
 
 fn mounts(section: &Item<'_>, policy: &mut Policy) -> Result<()> {

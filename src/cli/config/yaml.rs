@@ -404,4 +404,28 @@ mod tests {
             assert!(took.as_secs() < 2, "{piece:?} takes {took:?}");
         }
     }
+
+    /// The parser is another's: whatever it makes of a text, it neither panics nor goes on for ever.
+    #[test]
+    fn noise_is_read_or_refused() {
+        const PIECES: [&str; 40] = [
+            "a", "b: ", ": ", "- ", "? ", "\n", "\n ", "\n  ", "\n    ", "[", "]", "{", "}", ",",
+            "\"", "'", "\\", "|", ">", "|2\n", ">-\n", "#", " #", "&x ", "*x", "!t ", "!<", "%",
+            "@", "`", "~", "null", "---", "\n---\n", "\n...\n", "\t", "\r\n", "é", "\\x", "0",
+        ];
+        let mut random: u64 = 0x9e37_79b9_7f4a_7c15;
+        let mut below = |end: u64| {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            usize::try_from(random % end).unwrap()
+        };
+        let mut fine = 0;
+        for _ in 0..30_000 {
+            let pieces = 1 + below(24);
+            let text: String = (0..pieces).map(|_| PIECES[below(40)]).collect();
+            fine += usize::from(read(text.as_bytes()).is_ok());
+        }
+        assert!(fine > 100, "{fine}");
+    }
 }

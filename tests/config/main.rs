@@ -2,85 +2,19 @@
 #![cfg(feature = "cli")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-#[path = "support/engine_untouched.rs"]
+mod files;
+mod found;
+#[path = "../hostile-repo/mod.rs"]
+mod hostile;
+#[path = "../support/engine_untouched.rs"]
 mod untouched;
 
-#[path = "hostile-repo/mod.rs"]
-mod hostile;
-
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
-use std::process::Command;
 
+use files::{Files, setting};
 use serde_json::Value;
-use untouched::{Dir, Run, program, program_at};
-
-/// An operator's directory and a repository.
-struct Files {
-    dir: Dir,
-}
-
-impl Files {
-    fn new(name: &str, operator: Option<&str>, repository: Option<&str>) -> Self {
-        let dir = Dir::new(&format!("config-{name}"));
-        for part in [
-            "operator/acode-rt",
-            "repository/.agent",
-            "repository/.git",
-            "repository/src/deep",
-            "elsewhere",
-        ] {
-            fs::create_dir_all(dir.0.join(part)).unwrap();
-        }
-        let files = Self { dir };
-        if let Some(text) = operator {
-            fs::write(files.dir.file("operator/acode-rt/config.yml"), text).unwrap();
-        }
-        if let Some(text) = repository {
-            fs::write(files.dir.file("repository/.agent/config.yml"), text).unwrap();
-        }
-        files
-    }
-
-    fn program_in(&self, directory: &str) -> Command {
-        let mut command = program();
-        command
-            .env("XDG_CONFIG_HOME", self.dir.file("operator"))
-            .env(
-                "DOCKER_HOST",
-                format!("unix://{}", self.dir.file("no.sock")),
-            )
-            .current_dir(self.dir.file(directory));
-        command
-    }
-
-    fn run(&self, arguments: &[&str]) -> Run {
-        Run::of(self.program_in("repository/src/deep").args(arguments))
-    }
-
-    fn show(&self, arguments: &[&str]) -> Value {
-        let run = self.run(&[&["config", "show", "--json"], arguments].concat());
-        serde_json::from_str(&run.expect(0).stdout).unwrap()
-    }
-}
-
-/// A setting's value and who said it, as `VALUE from WHO[:LINE]`.
-fn setting(shown: &Value, name: &str) -> String {
-    let settings = shown["settings"].as_array().unwrap();
-    let row = settings.iter().find(|row| row["name"] == name).unwrap();
-    let source = &row["source"];
-    let line = source["line"].as_u64().map(|line| format!(":{line}"));
-    format!(
-        "{} from {}{}",
-        row["value"]
-            .as_str()
-            .map_or_else(|| row["value"].to_string(), str::to_owned),
-        source["from"].as_str().unwrap(),
-        line.or_else(|| source["variable"].as_str().map(|name| format!(" {name}")))
-            .unwrap_or_default()
-    )
-}
+use untouched::Run;
 
 #[test]
 fn each_later_word_counts_more() {
@@ -226,149 +160,6 @@ fn fr_020a_36_the_image_is_that_of_the_languages() {
 }
 
 #[test]
-fn the_repository_is_that_of_the_option_or_around_the_working_directory() {
-    let files = Files::new("where", None, Some("docker: {resources: {memory: 1g}}"));
-    let memory = |directory: &str, options: &[&str]| {
-        let mut command = files.program_in(directory);
-        let run = Run::of(command.args(["config", "show", "--json"]).args(options));
-        setting(
-            &serde_json::from_str(&run.expect(0).stdout).unwrap(),
-            "memory",
-        )
-    };
-    let here = "1g from repository:1";
-    let root = files.dir.file("repository");
-    let link = files.dir.file("link");
-    symlink(&root, &link).unwrap();
-    assert_eq!(memory("repository", &[]), here);
-    assert_eq!(memory("repository/src/deep", &[]), here);
-    assert_eq!(memory("elsewhere", &[]), "4g from built-in");
-    assert_eq!(memory("elsewhere", &["--repo", &root]), here);
-    assert_eq!(memory("elsewhere", &["--repo", "../repository"]), here);
-    assert_eq!(memory("elsewhere", &["--repo", &link]), here);
-    assert_eq!(
-        memory("repository", &["--repo", &files.dir.file("elsewhere")]),
-        "4g from built-in"
-    );
-    // A worktree's .git is a file; a directory of the repository's is not its root.
-    fs::remove_dir(files.dir.file("repository/.git")).unwrap();
-    fs::write(files.dir.file("repository/.git"), "gitdir: /x").unwrap();
-    assert_eq!(memory("repository/src", &[]), here);
-    assert_eq!(
-        memory("repository", &["--repo", &files.dir.file("repository/src")]),
-        "4g from built-in"
-    );
-    for missing in ["no/such", "repository/.git"] {
-        let missing = files.dir.file(missing);
-        let run = files
-            .run(&["exec", "--repo", &missing, "--image", "x"])
-            .expect_error("ACODE-CTN-015");
-        assert!(run.stderr.contains(&missing), "{}", run.stderr);
-    }
-}
-
-#[test]
-fn another_users_repository_around_us_is_not_believed() {
-    let files = Files::new("foreign", None, Some("docker: {images: {node: evil}}"));
-    let ours = files.show(&["--language", "node"]);
-    assert_eq!(setting(&ours, "image"), "evil from repository:1");
-    if !nix::unistd::geteuid().is_root() {
-        eprintln!("only root can make another user's directory: the rest is not tested");
-        return;
-    }
-    let copy = files.dir.0.join("program");
-    Run::of(Command::new("cp").arg(untouched::PROGRAM).arg(&copy)).expect(0);
-    fs::set_permissions(&files.dir.0, fs::Permissions::from_mode(0o755)).unwrap();
-    let run = |owner: u32, options: &[&str]| {
-        let root = files.dir.0.join("repository");
-        std::os::unix::fs::chown(&root, Some(owner), Some(owner)).unwrap();
-        let mut command = program_at(&copy);
-        std::os::unix::process::CommandExt::uid(&mut command, 65534);
-        Run::of(
-            command
-                .current_dir(root.join("src"))
-                .args(["config", "show", "--language", "node"])
-                .args(options),
-        )
-    };
-    let refused = run(12345, &[]).expect_error("ACODE-CTN-015");
-    assert!(
-        refused.stderr.contains("another user's") && refused.stderr.contains("--repo"),
-        "{}",
-        refused.stderr
-    );
-    for (owner, options) in [(65534, &[][..]), (0, &[]), (12345, &["--repo", ".."])] {
-        assert!(
-            run(owner, options).expect(0).stdout.contains("evil"),
-            "{owner}"
-        );
-    }
-}
-
-#[test]
-fn the_operators_file_is_named_or_the_usual_one() {
-    let files = Files::new("operator", Some("defaults: {memory: 1g}"), None);
-    let other = files.dir.file("other.yml");
-    fs::write(&other, "defaults: {memory: 2g}").unwrap();
-    let link = files.dir.file("link.yml");
-    symlink(&other, &link).unwrap();
-    let memory = |shown: &Value| setting(shown, "memory");
-    assert_eq!(memory(&files.show(&[])), "1g from operator:1");
-    for path in [&other, &link] {
-        assert_eq!(
-            memory(&files.show(&["--config", path])),
-            "2g from operator:1"
-        );
-    }
-    let home = files.dir.file("home");
-    fs::create_dir_all(format!("{home}/.config/acode-rt")).unwrap();
-    fs::write(
-        format!("{home}/.config/acode-rt/config.yml"),
-        "defaults: {memory: 3g}",
-    )
-    .unwrap();
-    for (variables, expected) in [
-        (&[("ACODE_CONFIG", other.as_str())][..], "2g"),
-        (&[("XDG_CONFIG_HOME", ""), ("HOME", home.as_str())], "3g"),
-        (
-            &[("XDG_CONFIG_HOME", "relative"), ("HOME", home.as_str())],
-            "3g",
-        ),
-        (
-            &[("XDG_CONFIG_HOME", "/nonexistent"), ("HOME", home.as_str())],
-            "4g",
-        ),
-    ] {
-        let mut command = files.program_in("elsewhere");
-        let run = Run::of(
-            command
-                .envs(variables.iter().copied())
-                .args(["config", "show", "--json"]),
-        );
-        assert!(
-            memory(&serde_json::from_str(&run.expect(0).stdout).unwrap()).starts_with(expected)
-        );
-    }
-    let missing = files.dir.file("missing.yml");
-    let run = files
-        .run(&["list", "--config", &missing])
-        .expect_error("ACODE-CTN-015");
-    assert!(run.stderr.contains(&missing), "{}", run.stderr);
-    fs::set_permissions(&other, fs::Permissions::from_mode(0o666)).unwrap();
-    let run = files
-        .run(&["list", "--config", &other])
-        .expect_error("ACODE-CTN-015");
-    assert!(
-        run.stderr.contains("everybody may write it"),
-        "{}",
-        run.stderr
-    );
-    files
-        .run(&["list", "--config", &files.dir.file("elsewhere")])
-        .expect_error("ACODE-CTN-015");
-}
-
-#[test]
 fn a_default_that_is_wrong_is_said_with_its_line() {
     for (option, said) in [
         ("memory: lots", "'lots' is not a size"),
@@ -455,6 +246,25 @@ fn defaults_are_those_of_tasks_and_of_global_options_alone() {
     broken.run(&["exec", "--help"]).expect(0);
     broken.run(&["completions", "bash"]).expect(0);
     broken.run(&["list"]).expect_error("ACODE-CTN-015");
+}
+
+#[test]
+fn the_environment_names_the_engine_before_the_operators_file_does() {
+    let files = Files::new("host", Some("defaults: {host: /of-file.sock}"), None);
+    let list = |variables: &[(&str, &str)], options: &[&str]| {
+        let mut command = files.program_in("elsewhere");
+        command.env_remove("DOCKER_HOST");
+        command.envs(variables.iter().copied());
+        Run::of(command.arg("list").args(options))
+            .expect(125)
+            .stderr
+    };
+    let variable = ("DOCKER_HOST", "unix:///of-variable.sock");
+    assert!(list(&[], &[]).contains("/of-file.sock"));
+    assert!(list(&[("DOCKER_HOST", "")], &[]).contains("/of-file.sock"));
+    assert!(list(&[variable], &[]).contains("/of-variable.sock"));
+    assert!(list(&[("DOCKER_CONTEXT", "no-such")], &[]).contains("'no-such'"));
+    assert!(list(&[variable], &["--host", "/of-option.sock"]).contains("/of-option.sock"));
 }
 
 #[test]
