@@ -144,6 +144,8 @@ fn what_is_refused_is_in_the_audit_log(ctx: &Ctx) {
         &ctx.session,
         "--image",
         "no.such/image",
+        "--pull",
+        "never",
         "--audit-log",
         &file,
         "--",
