@@ -12,10 +12,10 @@ mod mask;
 #[path = "../tests/support/fixture_proxy.rs"]
 mod proxy;
 #[path = "../tests/support/registry_faults.rs"]
-#[expect(dead_code, reason = "it makes no faults here")]
+#[expect(dead_code, clippy::unwrap_used, reason = "it makes no faults here")]
 mod registry_faults;
 #[path = "../tests/support/registry_server.rs"]
-#[expect(dead_code, reason = "it wants no password here")]
+#[expect(dead_code, clippy::unwrap_used, reason = "it wants no password here")]
 mod registry_server;
 
 use std::error::Error;
@@ -37,6 +37,9 @@ use registry_faults::FaultyRegistry;
 use registry_server::Registry;
 
 type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
+
+/// Where the registry is, for each engine in its own network; `PULLED` has it too.
+const REGISTRY_PORT: u16 = 25055;
 
 /// No call of a recording takes nearly as long.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -142,7 +145,7 @@ fn start_registry(socket: &Path) -> Result<(Registry, FaultyRegistry)> {
     }
     let registry = Registry::start(false);
     registry.push_layers("acode-fixtures", "1", &[cases::greeting_tar()]);
-    let proxy = FaultyRegistry::start_at(socket, registry.port, cases::REGISTRY_PORT)?;
+    let proxy = FaultyRegistry::start_at(socket, registry.port, REGISTRY_PORT)?;
     Ok((registry, proxy))
 }
 

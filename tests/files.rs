@@ -7,7 +7,7 @@
 mod scripted;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use acode_rt::task::{ArtifactRequest, CopyIn, FilesReceipt, generated_id};
@@ -23,10 +23,10 @@ struct Place(PathBuf);
 
 impl Place {
     fn new() -> Self {
-        Self::below(std::env::temp_dir())
+        Self::below(&std::env::temp_dir())
     }
 
-    fn below(dir: PathBuf) -> Self {
+    fn below(dir: &Path) -> Self {
         let dir = dir.join(format!("acode-files-{}", generated_id().unwrap()));
         fs::create_dir_all(dir.join("in")).unwrap();
         fs::write(dir.join("outside"), "untouched").unwrap();
@@ -35,7 +35,7 @@ impl Place {
 
     fn spec(&self) -> TaskSpec {
         let mut spec = spec();
-        spec.artifacts = vec![ArtifactRequest {
+        spec.files.artifacts = vec![ArtifactRequest {
             path: "out".into(),
             destination: Some(self.0.join("in/")),
         }];
@@ -257,7 +257,7 @@ async fn files_that_the_engine_does_not_take_stop_the_task_before_it_begins() {
     for fault in [Fault::Answer(refusal), Fault::Close, Fault::LoseReply] {
         let scripted = Scripted::start(&once(IN, fault));
         let mut spec = spec();
-        spec.copy_in = vec![CopyIn {
+        spec.files.copy_in = vec![CopyIn {
             source: "/etc/hostname".into(),
             destination: None,
         }];
@@ -282,7 +282,7 @@ async fn copying_in_that_is_given_up_ends_at_once() {
     let engine = scripted.connect().await.unwrap();
     let canceller = Canceller::new();
     let mut spec = spec();
-    spec.copy_in = vec![CopyIn {
+    spec.files.copy_in = vec![CopyIn {
         source: "/etc/hostname".into(),
         destination: None,
     }];
@@ -311,13 +311,13 @@ async fn copying_in_that_is_given_up_ends_at_once() {
 #[test]
 fn a_hundred_thousand_files_are_a_limit() {
     // A disk takes half a minute for so many.
-    let place = Place::below("/dev/shm".into());
+    let place = Place::below(Path::new("/dev/shm"));
     let many = archive(|tar| {
         for number in 0..=100_000 {
             file(tar, &format!("out/{number}"), "");
         }
     });
-    let request = &place.spec().artifacts[0];
+    let request = &place.spec().files.artifacts[0];
     let files = acode_rt::task::unpack(&*many, request, 1).unwrap();
     assert_eq!(files.artifacts.len(), 100_000);
     assert!(files.error.unwrap().contains("more than 100000"));

@@ -4,6 +4,8 @@ use std::path::Path;
 
 #[path = "../fuzz/archive.rs"]
 mod archive;
+#[path = "../fuzz/images.rs"]
+mod images;
 #[path = "../fuzz/process_1.rs"]
 mod process_1;
 #[path = "../fuzz/properties.rs"]
@@ -33,6 +35,16 @@ fn names() {
 #[test]
 fn demultiplexing() {
     replay("demux", properties::demux);
+}
+
+#[test]
+fn references_and_patterns() {
+    replay("image", images::image);
+}
+
+#[test]
+fn pulls() {
+    replay("pull", images::pull);
 }
 
 #[test]

@@ -3,14 +3,13 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "support/scripted.rs"]
-#[expect(dead_code, reason = "some faults are the matter of other tests")]
 mod scripted;
 
 use std::time::{Duration, Instant};
 
-use acode_rt::protocol::glob::Glob;
-use acode_rt::task::{Audit, Plan, StartFailure, Usage};
-use acode_rt::{Canceller, Code, Outcome, Runner, TaskIo};
+use acode_rt::engine::{Engine, PullStep};
+use acode_rt::task::{Plan, StartFailure};
+use acode_rt::{Canceller, Code, ImageRef, Outcome, TaskIo};
 use scripted::{Fault, Rule, Scripted, always, once, response, run, run_past_deadline, spec};
 
 #[tokio::test]
@@ -295,6 +294,22 @@ async fn nfr_020a_27_an_engine_that_does_not_start_with_our_filter_keeps_its_own
     assert!(!ours(&plan().await.unwrap()), "it is remembered");
 }
 
+/// The scripted engine is in our root directory, as a proxy would be, and is no Podman: it is asked for no file of ours.
+#[tokio::test]
+async fn nfr_020a_27_what_forwards_a_socket_is_not_taken_for_podman() {
+    let podman = b"HTTP/1.1 200 OK\r\nApi-Version: 1.41\r\nLibpod-Api-Version: 5.4.2\r\nServer: Libpod/5.4.2 (linux)\r\nContent-Length: 2\r\n\r\nOK";
+    let scripted = Scripted::start(&always("/_ping", Fault::Answer(podman.to_vec())));
+    let engine = scripted.connect().await.unwrap();
+    assert!(engine.takes_our_filter().is_err());
+    let plan = Plan::new(&engine, spec()).await.unwrap();
+    assert_eq!(
+        plan.create_body().host_config.security_opt,
+        ["no-new-privileges"]
+    );
+    let ran = acode_rt::run(&engine, spec(), TaskIo::default(), &Canceller::new()).await;
+    assert_eq!(ran.unwrap().protections.seccomp, "engine");
+}
+
 #[tokio::test]
 async fn nfr_020a_27_nothing_runs_without_any_filter() {
     for security in ["name=seccomp,profile=unconfined", "name=apparmor"] {
@@ -306,6 +321,29 @@ async fn nfr_020a_27_nothing_runs_without_any_filter() {
         assert_eq!(scripted.count("/start"), 1, "the one that failed");
         assert!(!scripted.container_exists());
     }
+}
+
+#[tokio::test]
+async fn nfr_020a_27_the_engines_own_filter_has_to_be_there() {
+    let info = response(
+        "200 OK",
+        r#"{"SecurityOptions":["name=seccomp,profile=unconfined"]}"#,
+    );
+    let scripted = Scripted::start(&always("/info", Fault::Answer(info)));
+    let engine = scripted.connect().await.unwrap();
+    let mut spec = spec();
+    spec.engine_seccomp = true;
+    let run =
+        |spec| async { acode_rt::run(&engine, spec, TaskIo::default(), &Canceller::new()).await };
+    let error = run(spec.clone()).await.unwrap_err();
+    assert_eq!(error.code(), Code::LimitInvalid);
+    assert!(error.to_string().contains("seccomp"), "{error}");
+    assert_eq!(scripted.count("/start"), 0);
+    spec.accept_ignored = vec!["seccomp".into()];
+    let receipt = run(spec).await.unwrap();
+    assert_eq!(receipt.protections.seccomp, "none");
+    let ignored: Vec<&str> = receipt.ignored.iter().map(|ignored| ignored.name).collect();
+    assert_eq!(ignored, ["seccomp"]);
 }
 
 #[tokio::test]
@@ -364,93 +402,68 @@ async fn an_engine_that_is_too_old_or_too_new_is_named() {
     assert!(error.to_string().contains("no container engine"), "{error}");
 }
 
-/// Samples are beside the matter: whatever the engine does to them, the task's deadline and removal come in time.
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn fr_020a_88_no_fault_of_a_sample_holds_a_task_up() {
-    let mut runs = tokio::task::JoinSet::new();
-    for fault in faults() {
-        runs.spawn(async move {
-            let scripted = Scripted::start_endless(&always("/stats", fault.clone()));
-            let engine = scripted.connect().await.unwrap();
-            let mut spec = spec();
-            spec.timeout = Some(Duration::from_millis(2500));
-            let begun = Instant::now();
-            let canceller = Canceller::new();
-            let run = acode_rt::run(&engine, spec, TaskIo::default(), &canceller);
-            let receipt = run.await.unwrap();
-            assert!(begun.elapsed() < Duration::from_secs(10), "{fault:?}");
-            assert_eq!((receipt.status, receipt.removed), (124, true), "{fault:?}");
-            assert_eq!(receipt.usage, Usage::default(), "{fault:?}");
-            assert_eq!(scripted.count("/stats"), 1, "{fault:?}");
-        });
-    }
-    while let Some(run) = runs.join_next().await {
-        run.unwrap();
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn no_fault_of_the_list_of_changed_files_holds_a_task_up() {
-    let mut runs = tokio::task::JoinSet::new();
-    for (number, fault) in faults().into_iter().enumerate() {
-        runs.spawn(async move {
-            let scripted = Scripted::start(&always("/changes", fault.clone()));
-            let path =
-                std::env::temp_dir().join(format!("acode-wire-{}-{number}", std::process::id()));
-            let audit = Audit::append(&path)
-                .unwrap()
-                .with_changes(vec![Glob::parse("/**").unwrap()]);
-            let runner = Runner::new(scripted.connect().await.unwrap()).with_audit(audit);
-            let mut spec = spec();
-            spec.writable_root = true;
-            let receipt = runner
-                .run(spec, TaskIo::default(), &Canceller::new())
-                .await
-                .unwrap();
-            assert_eq!((receipt.status, receipt.removed), (7, true), "{fault:?}");
-            let log = std::fs::read_to_string(&path).unwrap();
-            std::fs::remove_file(&path).unwrap();
-            assert!(log.contains(r#""seen":false"#), "{fault:?}: {log}");
-            assert!(
-                log.ends_with("\"detail\":{}}\n") && log.contains("\"removed\""),
-                "{log}"
-            );
-        });
-    }
-    while let Some(run) = runs.join_next().await {
-        run.unwrap();
-    }
+/// A pull of which the first answers are these, and the next is good: how it ended, and how often it was waited.
+async fn pull(first: Fault, times: u32) -> (acode_rt::Result<()>, usize, usize) {
+    let chunk = "{\"status\":\"Pulling from x\",\"id\":\"1\"}\r\n";
+    let good = format!(
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{chunk}\r\n0\r\n\r\n",
+        chunk.len()
+    );
+    let rules = [
+        Rule {
+            call: "fromImage",
+            fault: first,
+            times,
+        },
+        always("fromImage", Fault::Answer(good.into_bytes())).remove(0),
+    ];
+    let scripted = Scripted::start(&rules);
+    let engine = Engine::connect(&scripted.host()).await.unwrap();
+    let image = ImageRef::parse("localhost:1/x").unwrap();
+    let mut waited = 0;
+    let result = engine
+        .image_pull_once(&image, |step| {
+            waited += usize::from(matches!(step, PullStep::Waiting { .. }));
+        })
+        .await;
+    let asked = "fromImage=localhost%3A1%2Fx%3Alatest ";
+    (result, scripted.count(asked), waited)
 }
 
 #[tokio::test]
-async fn a_bound_of_the_disk_that_is_refused_is_a_limit_that_cannot_be_had() {
-    let refusal = response(
-        "500 Internal Server Error",
-        r#"{"message":"no quotas here"}"#,
-    );
-    for info in [
-        Fault::Answer(response("200 OK", r#"{"Driver":"over\u001blay"}"#)),
-        Fault::Hang,
+async fn fr_020a_39_a_pull_is_tried_again_after_the_time_that_is_said() {
+    let busy = b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 2\r\nContent-Length: 0\r\n\r\n";
+    let begun = Instant::now();
+    let (result, asked, waited) = pull(Fault::Answer(busy.to_vec()), 1).await;
+    result.unwrap();
+    assert_eq!((asked, waited), (2, 1));
+    assert!((2000..8000).contains(&begun.elapsed().as_millis()));
+}
+
+#[tokio::test]
+async fn fr_020a_39_a_pull_that_is_cut_is_tried_again_and_one_that_is_refused_is_not() {
+    let cut = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{\"sta\r\n";
+    for fault in [Fault::Close, Fault::AnswerAndClose(cut.to_vec())] {
+        let (result, asked, waited) = pull(fault, 1).await;
+        result.unwrap();
+        assert_eq!((asked, waited), (2, 1));
+    }
+    for (answer, code) in [
+        (response("403 Forbidden", "denied"), Code::PullFailed),
+        (
+            response("500 Internal Server Error", r#"{"message":"denied: no"}"#),
+            Code::PullFailed,
+        ),
+        (response("404 Not Found", "no"), Code::ImageNotFound),
+        (
+            response("200 OK", r#"{"error":"no space"}"#),
+            Code::PullFailed,
+        ),
+        (response("200 OK", "[1]"), Code::PullFailed),
+        (response("200 OK", "no JSON"), Code::PullFailed),
     ] {
-        let rules = [
-            always("/containers/create", Fault::Answer(refusal.clone())),
-            always("/info", info),
-        ]
-        .concat();
-        let scripted = Scripted::start(&rules);
-        let mut spec = spec();
-        spec.writable_root = true;
-        spec.limits.disk = Some(8 << 20);
-        let engine = scripted.connect().await.unwrap();
-        let canceller = Canceller::new();
-        let run = acode_rt::run(&engine, spec, TaskIo::default(), &canceller);
-        let error = run.await.unwrap_err();
-        assert_eq!(error.code(), Code::LimitInvalid);
-        let text = error.to_string();
-        assert!(
-            text.contains("no quotas here") && text.contains("pquota"),
-            "{text}"
-        );
-        assert!(!text.contains('\u{1b}'), "{text}");
+        let (result, asked, waited) = pull(Fault::Answer(answer), u32::MAX).await;
+        assert_eq!(result.unwrap_err().code(), code);
+        assert_eq!((asked, waited), (1, 0));
     }
 }

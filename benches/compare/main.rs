@@ -5,6 +5,7 @@
 //! usage, and 3 without an engine. `scripts/compare` builds everything and runs this.
 
 mod clients;
+mod files;
 mod measure;
 mod raw;
 mod table;
@@ -15,7 +16,7 @@ use measure::{Sample, sample};
 use raw::Engine;
 use table::{Row, Spread};
 
-const USAGE: &str = "usage: compare [--bin PATH] [--host unix:///PATH] [--only task|output|size] \
+const USAGE: &str = "usage: compare [--bin PATH] [--host unix:///PATH] [--only task|output|files|size] \
                      [--runs N] [--output-runs N] [--json]";
 
 /// Rounds that are run and not counted.
@@ -57,7 +58,7 @@ impl Options {
             match word.as_str() {
                 "--bin" => options.bin = value,
                 "--host" => options.host = value,
-                "--only" if ["task", "output", "size"].contains(&value.as_str()) => {
+                "--only" if ["task", "output", "files", "size"].contains(&value.as_str()) => {
                     options.only = Some(value);
                 }
                 "--runs" => options.runs = count(&value)?,
@@ -146,6 +147,13 @@ fn compare(options: &Options, engine: &Engine) -> Result<bool, String> {
     if options.wants("output") {
         rows.extend(output(options)?);
     }
+    if options.wants("files") {
+        rows.extend(files::files(
+            &options.bin,
+            &options.host,
+            options.output_runs,
+        )?);
+    }
     if options.wants("size") {
         rows.push(size(&options.bin)?);
     }
@@ -166,7 +174,7 @@ fn compare(options: &Options, engine: &Engine) -> Result<bool, String> {
         (
             "runs",
             format!(
-                "{} of a task, {} of output",
+                "{} of a task, {} of output and of files",
                 options.runs, options.output_runs
             ),
         ),

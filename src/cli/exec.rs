@@ -1,6 +1,7 @@
 use std::fs::File;
 use std::path::Path;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use acode_rt::engine::Engine;
@@ -94,11 +95,15 @@ impl Exec {
             runner = runner.with_audit(audit.clone());
         }
         let writer = Writer::start(log)?;
+        let raw = Arc::new(OnceLock::new());
         let io = TaskIo {
             stdin: self.interactive.then(|| Box::new(tokio::io::stdin()) as _),
             output: Some(writer.sender),
             terminal_size: self.tty.then(terminal::sizes).flatten(),
-            on_pull: Some(pulling::reporter(global, &spec.image)),
+            on_pull: Some(terminal::outside_raw(
+                Arc::clone(&raw),
+                pulling::reporter(global, &spec.image),
+            )),
         };
         let sweep = sweep_leftovers(runner.engine().clone(), self.cleanup_timeout, audit);
         let beside = match self.sweep {
@@ -109,9 +114,10 @@ impl Exec {
             When::Beside => Some(tokio::spawn(sweep)),
             When::Off => None,
         };
-        let raw = (self.tty && self.interactive)
-            .then(Raw::enter)
-            .transpose()?;
+        if self.tty && self.interactive {
+            let entered = Raw::enter()?;
+            raw.get_or_init(|| entered);
+        }
         let deadline = spec.timeout.map(|timeout| Instant::now() + timeout);
         let mut receipt = runner.run(spec, io, &signals.canceller).await?;
         drop(raw);

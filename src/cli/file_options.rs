@@ -54,9 +54,9 @@ impl FileOptions {
             spec.secrets
                 .push(Secret::variable(&source.name, source.read()?));
         }
-        spec.copy_in.clone_from(&self.copy_in);
-        spec.artifacts.clone_from(&self.artifacts);
-        spec.artifact_limit = self.artifact_limit;
+        spec.files.copy_in.clone_from(&self.copy_in);
+        spec.files.artifacts.clone_from(&self.artifacts);
+        spec.files.artifact_limit = self.artifact_limit;
         spec.require_disk_bound = self.require_disk_bound;
         Ok(())
     }

@@ -2,9 +2,11 @@
 
 use std::io;
 use std::os::fd::AsFd;
+use std::sync::{Arc, OnceLock};
 
 use acode_rt::error::{Code, Error, Kind, Result};
 use acode_rt::protocol::order::TerminalSize;
+use acode_rt::task::{OnPull, PullEvent};
 use rustix::termios::{OptionalActions, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -66,10 +68,38 @@ impl Raw {
     }
 }
 
-impl Drop for Raw {
-    fn drop(&mut self) {
+impl Raw {
+    /// As it was before, for a while: what is written has lines, and INT is ours.
+    fn pause(&self) {
         if let Some(before) = &self.0 {
             let _ = tcsetattr(io::stdin().as_fd(), OptionalActions::Drain, before);
         }
     }
+
+    fn resume(&self) {
+        if let Some(before) = &self.0 {
+            let mut raw = before.clone();
+            raw.make_raw();
+            let _ = tcsetattr(io::stdin().as_fd(), OptionalActions::Now, &raw);
+        }
+    }
+}
+
+impl Drop for Raw {
+    fn drop(&mut self) {
+        self.pause();
+    }
+}
+
+/// `report`, outside of the raw mode that there may be by then.
+pub(crate) fn outside_raw(raw: Arc<OnceLock<Raw>>, report: OnPull) -> OnPull {
+    Box::new(move |event| {
+        if let Some(raw) = raw.get() {
+            raw.pause();
+        }
+        report(event);
+        if let (Some(raw), PullEvent::Pulled { .. }) = (raw.get(), event) {
+            raw.resume();
+        }
+    })
 }

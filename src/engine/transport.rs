@@ -112,8 +112,13 @@ impl Transport {
         Ok(sender)
     }
 
-    /// Whether whoever listens on the socket has the same root directory. `false` where that cannot be seen.
+    /// Whether a Podman, or the systemd that listens for it, has the same root directory. `false` where that cannot be seen, and for whatever
+    /// forwards the socket: what is behind it may be anywhere.
     pub(crate) async fn peer_has_our_root(&self) -> bool {
+        let listens_itself = |pid: &i32| {
+            let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+            matches!(name.trim_end(), "podman" | "systemd")
+        };
         let root = |process: &str| {
             let meta = std::fs::metadata(format!("/proc/{process}/root/")).ok()?;
             Some((meta.dev(), meta.ino()))
@@ -122,7 +127,11 @@ impl Transport {
             .await
             .and_then(|stream| stream.peer_cred());
         // One in another PID namespace has none that we could see.
-        let pid = peer.ok().and_then(|peer| peer.pid()).filter(|pid| *pid > 0);
+        let pid = peer
+            .ok()
+            .and_then(|peer| peer.pid())
+            .filter(|pid| *pid > 0)
+            .filter(listens_itself);
         let theirs = pid.and_then(|pid| root(&pid.to_string()));
         theirs.is_some() && theirs == root("self")
     }

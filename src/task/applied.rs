@@ -140,6 +140,7 @@ pub(crate) fn compare(asked: &CreateBody, inspect: &Inspect, kind: EngineKind) -
         });
     }
     found.unless_same("mounts", &String::new(), &strange_mounts(ask, inspect));
+    found.unless_same("mounts", &missing_volumes(ask, inspect), &String::new());
     let (asked, applied) = tmpfs(ask, got);
     found.unless_same("tmpfs", &asked, &applied);
     unasked::compare(&mut found, ask, got, kind);
@@ -162,6 +163,22 @@ fn strange_mounts(ask: &HostConfig, inspect: &Inspect) -> String {
         .filter(|mount| mount.kind != "tmpfs" && !asked(&mount.destination));
     strange
         .map(|mount| format!("{} at {}", mount.kind, mount.destination))
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+/// Volumes that are not there: what the task writes there would be lost.
+fn missing_volumes(ask: &HostConfig, inspect: &Inspect) -> String {
+    let there = |path: &String| {
+        let mut mounts = inspect.mounts.iter();
+        mounts.any(|mount| mount.kind == "volume" && mount.destination == *path)
+    };
+    let missing = ask
+        .mounts
+        .iter()
+        .filter(|mount| mount.kind == "volume" && !there(&mount.target));
+    missing
+        .map(|mount| format!("volume at {}", mount.target))
         .collect::<Vec<_>>()
         .join(", ")
 }
@@ -292,7 +309,7 @@ fn tmpfs(ask: &HostConfig, got: &HostConfig) -> (String, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{ContainerConfig, Ulimit};
+    use crate::model::{ContainerConfig, Mount, MountPoint, Ulimit};
 
     fn asked() -> CreateBody {
         CreateBody {
@@ -385,6 +402,26 @@ mod tests {
             ),
             ["user"]
         );
+    }
+
+    #[test]
+    fn a_volume_that_is_not_there_is_found() {
+        let mut asked = asked();
+        asked.host_config.mounts = vec![Mount {
+            kind: "volume".into(),
+            target: "/workspace".into(),
+            ..Mount::default()
+        }];
+        let mut inspect = inspect(|_| {});
+        assert_eq!(
+            compare(&asked, &inspect, EngineKind::Podman)[0].name,
+            "mounts"
+        );
+        inspect.mounts = vec![MountPoint {
+            kind: "volume".into(),
+            destination: "/workspace".into(),
+        }];
+        assert!(compare(&asked, &inspect, EngineKind::Docker).is_empty());
     }
 
     #[test]

@@ -3,7 +3,9 @@
 use super::limits::HostCapacity;
 use super::plan::Plan;
 use super::seccomp::Filter;
-use crate::engine::Engine;
+use crate::engine::{Engine, EngineKind};
+use crate::error::Result;
+use crate::model::Info;
 use crate::protocol::security::Host;
 
 /// What can be sent instead of a request that was refused as bad: as many CPUs as the engine's host has, where nobody asked for a
@@ -49,6 +51,28 @@ pub(super) fn remember(engine: &Engine, plan: &Plan) {
     }
 }
 
+/// The filter of a task that does not get ours, which is `because` of the engine or was asked for. Podman is believed to have one where nothing was
+/// asked for: it takes a while to say.
+pub(super) async fn engines_filter(
+    engine: &Engine,
+    because: Option<&'static str>,
+) -> Result<Filter> {
+    let why = because.unwrap_or("the engine's was asked for");
+    if engine.kind() == EngineKind::Podman && because.is_some() {
+        return Ok(Filter::Engines(why));
+    }
+    let info = Box::pin(engine.info()).await?;
+    Ok(filter_of(&info, why))
+}
+
+fn filter_of(info: &Info, why: &'static str) -> Filter {
+    if Host::of(&info.security_options).filters() {
+        Filter::Engines(why)
+    } else {
+        Filter::Missing
+    }
+}
+
 /// The engine's filter instead of ours. Where it has none, that is for the comparison of asked and applied to refuse.
 pub(super) async fn without_our_filter(engine: &Engine, plan: &mut Plan) -> bool {
     if plan.filter != Filter::Ours {
@@ -57,11 +81,7 @@ pub(super) async fn without_our_filter(engine: &Engine, plan: &mut Plan) -> bool
     let Ok(info) = engine.info().await else {
         return false;
     };
-    plan.filter = if Host::of(&info.security_options).filters() {
-        Filter::Engines("the engine did not take ours")
-    } else {
-        Filter::Missing
-    };
+    plan.filter = filter_of(&info, "the engine did not take ours");
     plan.dropped_our_filter = true;
     plan.write_body(engine).is_ok()
 }

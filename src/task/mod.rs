@@ -28,6 +28,7 @@ mod secret;
 mod spec;
 mod state;
 mod stopping;
+mod tmpfs;
 mod usage;
 mod user;
 mod watch;
@@ -38,8 +39,8 @@ pub(crate) use cleanup::remove_by;
 pub use cleanup::remove_confirmed;
 pub use container::{Status, Subscribed, TaskContainer};
 pub use files::{
-    Artifact, ArtifactRequest, CopiedIn, CopyIn, DEFAULT_LIMIT, FILES_DIR, FilesReceipt, Skipped,
-    unpack,
+    Artifact, ArtifactRequest, CopiedIn, CopyIn, DEFAULT_LIMIT, FILES_DIR, Files, FilesReceipt,
+    Skipped, unpack,
 };
 pub use image::{OnPull, PullEvent, PullPolicy};
 pub use limits::{HostCapacity, Limits, Resolved, parse_throttle, parse_ulimit};
@@ -55,6 +56,7 @@ pub use rules::{AllowedSource, ImageRules, Most, MountRules, Rules};
 pub use run::{Canceller, TaskIo, run};
 pub use runner::Runner;
 pub use secret::{MAX_SECRET, Secret, SecretPlace, SecretValue};
-pub use spec::{TaskSpec, Tmpfs, WORKSPACE};
+pub use spec::{TaskSpec, WORKSPACE};
+pub use tmpfs::Tmpfs;
 pub use usage::{Usage, UsageSource};
 pub use user::User;

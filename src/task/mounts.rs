@@ -16,7 +16,8 @@ pub(super) use share::{Share, label, refuse_shared};
 
 use super::files::FILES_DIR;
 use super::rules::MountRules;
-use super::spec::{TaskSpec, WORKSPACE, clean_inside_path};
+use super::spec::{TaskSpec, WORKSPACE};
+use super::tmpfs::clean_inside_path;
 use super::user::User;
 use crate::error::{Code, Error, Result, shown};
 use crate::protocol::order::{MountCheck, SECRETS};

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt::Write;
 use std::time::Duration;
 
+use super::fallback::engines_filter;
 use super::hosts_file;
 use super::image::{Found, OnPull, Wanted};
 use super::limits::{HostCapacity, Resolved};
@@ -110,9 +111,8 @@ impl Plan {
             fit_user_namespace(engine, &mut spec, &looked).await?;
         }
         let (filter, filter_option) = match seccomp::option(engine) {
-            _ if spec.engine_seccomp => (Filter::Engines("the engine's was asked for"), "".into()),
-            Ok(option) => (Filter::Ours, option),
-            Err(why) => (Filter::Engines(why), "".into()),
+            Ok(option) if !spec.engine_seccomp => (Filter::Ours, option),
+            other => (engines_filter(engine, other.err()).await?, "".into()),
         };
         let (mut limits, mut warnings) = spec.limits.resolve(HostCapacity::of_this_machine())?;
         runner.rules.limit(&spec, &mut limits)?;

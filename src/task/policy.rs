@@ -6,7 +6,8 @@ use super::files::FILES_DIR;
 use super::limits::Resolved;
 use super::mounts::{CheckedMount, is_within};
 use super::secret;
-use super::spec::{TaskSpec, WORKSPACE, bare_capability, clean_inside_path};
+use super::spec::{TaskSpec, WORKSPACE, bare_capability};
+use super::tmpfs::clean_inside_path;
 use crate::engine::EngineKind;
 use crate::error::{Code, Error, Result, shown};
 use crate::model::{
@@ -366,9 +367,9 @@ fn tmpfs(
 #[cfg(test)]
 mod tests {
     use super::super::seccomp;
-    use super::super::spec::Tmpfs;
     use super::*;
     use crate::protocol::image_ref::ImageRef;
+    use crate::task::Tmpfs;
 
     const LIMITS: Resolved = Resolved {
         memory: 4 << 30,
@@ -499,6 +500,34 @@ mod tests {
             ..spec()
         };
         assert!(tmpfs(&absurd, &LIMITS, &image, DOCKER).is_err());
+    }
+
+    #[test]
+    fn fr_020a_74_files_go_through_an_anonymous_volume_and_only_where_they_are_asked_for() {
+        let mut spec = spec();
+        let plain = body(&spec, &ImageConfig::default(), DOCKER).unwrap();
+        assert!(plain.host_config.tmpfs.contains_key(WORKSPACE));
+        assert_eq!(
+            (plain.host_config.mounts.len(), plain.working_dir.as_str()),
+            (1, WORKSPACE)
+        );
+        spec.files.artifacts = vec![crate::task::ArtifactRequest::parse("out").unwrap()];
+        let volume = |path: &str| ImageConfig {
+            volumes: [(path.to_owned(), serde_json::Value::Null)].into(),
+            ..ImageConfig::default()
+        };
+        let files = body(&spec, &volume(WORKSPACE), DOCKER).unwrap();
+        assert!(!files.host_config.tmpfs.contains_key(WORKSPACE));
+        assert_eq!(files.working_dir, FILES_DIR);
+        assert_eq!(files.env, ["HOME=/workspace/src"]);
+        assert_eq!(
+            serde_json::to_value(&files.host_config.mounts[1]).unwrap(),
+            serde_json::json!({ "Type": "volume", "Target": "/workspace", "ReadOnly": false, "VolumeOptions": { "NoCopy": true } })
+        );
+        let share = |body: &CreateBody| body.host_config.tmpfs["/tmp"].clone();
+        assert_ne!(share(&files), share(&plain), "the volume takes no memory");
+        let hiding = body(&spec, &volume(FILES_DIR), DOCKER).unwrap_err();
+        assert_eq!(hiding.code(), Code::PolicyRefused);
     }
 
     #[test]

@@ -258,13 +258,17 @@ async fn unless_cancelled<T>(
 }
 
 fn not_begun(operation: &str) -> Error {
-    Error::new(
+    let error = Error::new(
         Code::StopFailed,
         Kind::Cancelled,
         "cancel",
         "the task was cancelled before it began",
-    )
-    .with_operation_id(operation)
+    );
+    // It has none before it is planned.
+    match operation {
+        "" => error,
+        id => error.with_operation_id(id),
+    }
 }
 
 async fn start_failed(container: &TaskContainer, error: &Error) -> Ended {

@@ -47,7 +47,7 @@ impl Filter {
         match self {
             Self::Ours => None,
             Self::Engines(why) => Some(why),
-            Self::Missing => Some("the engine took ours not, and has none itself"),
+            Self::Missing => Some("it was not ours, and the engine says that it has none"),
         }
     }
 }

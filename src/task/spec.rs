@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use super::applied;
 use super::disk;
-use super::files::{self, ArtifactRequest, CopyIn};
+use super::files::Files;
 use super::image::PullPolicy;
 use super::limits::{HostCapacity, Limits};
 use super::mounts::{self, BindMount, Workspace};
 use super::secret::{self, Secret};
+use super::tmpfs::{Tmpfs, check_inside_path, clean_inside_path};
 use super::user::User;
 use crate::error::{Code, Error, Result, shown};
 use crate::model::LogConfig;
@@ -17,7 +18,6 @@ use crate::protocol::image_ref::ImageRef;
 use crate::protocol::labels::parse_user_label;
 use crate::protocol::name::{ContainerName, Prefix};
 use crate::protocol::order::{MAX_PAYLOAD, TerminalSize};
-use crate::protocol::units::parse_size;
 
 /// Where a task runs and keeps its files unless said otherwise.
 pub const WORKSPACE: &str = "/workspace";
@@ -117,60 +117,14 @@ pub struct TaskSpec {
     pub cleanup_timeout: Duration,
     /// How many bytes of output are passed on, both streams together; the rest is read and dropped.
     pub max_output: Option<u64>,
-    /// What is copied in before it starts. With this or artifacts, `/workspace` is a volume without a bound on disk, and the task runs and has
-    /// its `HOME` in `/workspace/src`.
-    pub copy_in: Vec<CopyIn>,
-    /// What is brought out when it has ended, however it did.
-    pub artifacts: Vec<ArtifactRequest>,
-    /// Bytes of all artifacts together: 4 GiB.
-    pub artifact_limit: Option<u64>,
+    /// What is copied in before it starts, and brought out when it has ended.
+    pub files: Files,
     /// Everything that the task can write to is bounded on disk: refuses what needs a volume.
     pub require_disk_bound: bool,
     /// Leave the container there when it has ended.
     pub keep: bool,
     /// Limits and protections whose absence is accepted, by name, where the engine ignores them.
     pub accept_ignored: Vec<String>,
-}
-
-/// A tmpfs inside: `PATH[:size=SIZE]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tmpfs {
-    /// Absolute path.
-    pub path: String,
-    /// Bytes; `None` shares what the others leave of half the memory limit.
-    pub size: Option<u64>,
-}
-
-impl Tmpfs {
-    /// Reads `PATH` or `PATH:size=SIZE`.
-    ///
-    /// # Errors
-    /// A sentence that says what would be right.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let (path, options) = text
-            .split_once(':')
-            .map_or((text, None), |(path, options)| (path, Some(options)));
-        let path = clean_inside_path(path)?;
-        let size = match options {
-            None => None,
-            Some(options) => {
-                let size = options.strip_prefix("size=").ok_or_else(|| {
-                    format!(
-                        "tmpfs '{}': the only option is size, as in /scratch:size=64m",
-                        shown(text)
-                    )
-                })?;
-                Some(parse_size(size).and_then(|s| {
-                    if s == 0 {
-                        Err("a tmpfs cannot have size 0".into())
-                    } else {
-                        Ok(s)
-                    }
-                })?)
-            }
-        };
-        Ok(Self { path, size })
-    }
 }
 
 impl TaskSpec {
@@ -213,9 +167,7 @@ impl TaskSpec {
             stop_timeout: Duration::from_secs(10),
             cleanup_timeout: Duration::from_secs(30),
             max_output: None,
-            copy_in: Vec::new(),
-            artifacts: Vec::new(),
-            artifact_limit: None,
+            files: Files::default(),
             require_disk_bound: false,
             keep: false,
             accept_ignored: Vec::new(),
@@ -259,14 +211,7 @@ impl TaskSpec {
         if let Some(workdir) = &self.workdir {
             check_inside_path(workdir).map_err(wrong)?;
         }
-        files::check(&self.copy_in, &self.artifacts).map_err(wrong)?;
         for tmpfs in &self.tmpfs {
-            if self.has_files() && matches!(tmpfs.path.as_str(), WORKSPACE | files::FILES_DIR) {
-                return Err(wrong(format!(
-                    "a tmpfs at {} would hide the files that are copied in and out; leave it out, or choose a directory below",
-                    tmpfs.path
-                )));
-            }
             if clean_inside_path(&tmpfs.path).map_err(wrong)? != tmpfs.path {
                 return Err(wrong(format!(
                     "tmpfs '{}': write its path without extra '/' and '.'",
@@ -293,32 +238,9 @@ impl TaskSpec {
         self.limits.resolve(HostCapacity::default())?;
         secret::check(self)?;
         mounts::check_targets(self)?;
+        self.check_files()?;
         disk::check(self)?;
         self.check_policy()
-    }
-
-    /// Whether files go in or come out, for which `/workspace` has to be a volume.
-    pub(crate) fn has_files(&self) -> bool {
-        !self.copy_in.is_empty() || !self.artifacts.is_empty()
-    }
-
-    /// Where it runs, unless said.
-    pub(crate) fn directory(&self) -> &'static str {
-        if self.has_files() {
-            files::FILES_DIR
-        } else {
-            WORKSPACE
-        }
-    }
-
-    /// Its `HOME`, unless said.
-    pub(crate) fn home(&self) -> &'static str {
-        if self.workspace.is_some() {
-            // What tools keep in their home is not meant for the caller's directory.
-            "/tmp"
-        } else {
-            self.directory()
-        }
     }
 
     fn check_policy(&self) -> Result<()> {
@@ -388,42 +310,6 @@ fn check_env(key: &str, value: &str) -> Result<(), String> {
         ));
     }
     Ok(())
-}
-
-/// An absolute path inside the container, without `..`.
-fn check_inside_path(path: &str) -> Result<(), String> {
-    let fine = path.starts_with('/')
-        && path.len() <= 4096
-        && !path.split('/').any(|part| part == "..")
-        && !path.chars().any(char::is_control);
-    if fine {
-        Ok(())
-    } else {
-        Err(format!(
-            "'{}' is not an absolute path without '..'",
-            shown(path)
-        ))
-    }
-}
-
-/// Such a path without what would change the meaning of mount options, in its shortest form: the engine compares it with the image's
-/// volumes, whose paths it shortens too, and mounts both where they differ.
-pub(super) fn clean_inside_path(path: &str) -> Result<String, String> {
-    check_inside_path(path)?;
-    if path.contains([',', ':']) {
-        return Err(format!(
-            "a path for a mount cannot contain ',' or ':' as '{}' does",
-            shown(path)
-        ));
-    }
-    let parts: Vec<&str> = path
-        .split('/')
-        .filter(|part| !matches!(*part, "" | "."))
-        .collect();
-    if parts.is_empty() {
-        return Err("a mount over / would hide the image".into());
-    }
-    Ok(format!("/{}", parts.join("/")))
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use crate::support::{Ctx, IMAGE, facts, tests};
 tests![
     fr_020a_80_a_repositorys_limits_hold,
     fr_020a_47_what_the_operator_denies_is_denied_to_all,
+    fr_020a_47_the_operator_decides_on_a_repositorys_images,
     fr_020a_33_38_a_task_runs_in_the_image_of_its_language,
     an_operators_defaults_reach_the_task,
     a_hostile_repository_gets_no_container,
@@ -102,6 +103,8 @@ fn exec(ctx: &Ctx, options: &[&str]) -> (Run, Value) {
         &ctx.session,
         "--sweep",
         "off",
+        "--pull",
+        "never",
         "--receipt",
         &file,
     ]);
@@ -130,6 +133,37 @@ fn fr_020a_33_38_a_task_runs_in_the_image_of_its_language(ctx: &Ctx) {
     }
     let (run, _) = exec(ctx, &["--config", &operator, "--language", "shell"]);
     assert!(run.expect(125).err().contains("no-such-image:1"));
+}
+
+fn fr_020a_47_the_operator_decides_on_a_repositorys_images(ctx: &Ctx) {
+    let repository =
+        format!("docker: {{images: {{shell: '{IMAGE}', other: 'evil.example.com/x:1'}}}}\n");
+    for (policy, language, status) in [
+        ("allow: [docker.io/library/busybox]", "shell", 0),
+        ("allow: [docker.io/library/node]", "shell", 125),
+        ("deny: [docker.io/library/*]", "shell", 125),
+        ("pinned: true", "shell", 125),
+        ("allow: [docker.io/library/busybox]", "other", 125),
+        ("local_only: true", "shell", 0),
+    ] {
+        let operator = format!("policy: {{images: {{{policy}}}}}\n");
+        let (operator, root) = files(ctx, &operator, &repository);
+        let options = [
+            "--config",
+            &operator,
+            "--repo",
+            &root,
+            "--language",
+            language,
+        ];
+        let (run, _) = exec(ctx, &options);
+        let run = run.expect(status);
+        assert!(
+            status == 0 || run.err().contains("ACODE-CTN-012"),
+            "{policy}: {}",
+            run.err()
+        );
+    }
 }
 
 fn an_operators_defaults_reach_the_task(ctx: &Ctx) {

@@ -19,16 +19,12 @@ tests![
     an_artifact_that_is_missing_is_no_success,
     a_bound_on_disk_refuses_what_has_none,
     files_that_cannot_be_copied_in_stop_the_task_before_it_begins,
-    a_hostile_task_changes_nothing_outside_the_destination,
-    more_than_the_limits_is_an_error_and_leaves_no_half_file,
-    paths_that_are_swapped_while_the_task_runs_lead_nowhere,
-    collecting_ends_on_request,
     the_volume_goes_with_its_container,
     the_library_has_the_same,
 ];
 
 /// A directory of the test's, with this in it.
-fn place(ctx: &Ctx, files: &[(&str, &[u8])]) -> String {
+pub(crate) fn place(ctx: &Ctx, files: &[(&str, &[u8])]) -> String {
     let dir = ctx.file("place");
     for (name, content) in files {
         let path = Path::new(&dir).join(name);
@@ -40,7 +36,7 @@ fn place(ctx: &Ctx, files: &[(&str, &[u8])]) -> String {
 }
 
 /// A shell script as a task that is started in `dir`, and its receipt.
-fn sh_in(ctx: &Ctx, dir: &str, options: &[&str], script: &str) -> (Run, Value) {
+pub(crate) fn sh_in(ctx: &Ctx, dir: &str, options: &[&str], script: &str) -> (Run, Value) {
     let receipt = ctx.file("receipt.json");
     let mut program = ctx.exec_program(
         &[&["--receipt", &receipt], options].concat(),
@@ -52,7 +48,7 @@ fn sh_in(ctx: &Ctx, dir: &str, options: &[&str], script: &str) -> (Run, Value) {
 }
 
 /// Everything below `dir`, links as such.
-fn all(dir: &str) -> Vec<String> {
+pub(crate) fn all(dir: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut open = vec![Path::new(dir).to_owned()];
     while let Some(next) = open.pop() {
@@ -277,141 +273,6 @@ fn files_that_cannot_be_copied_in_stop_the_task_before_it_begins(ctx: &Ctx) {
     assert_eq!(ctx.containers().len(), 0);
 }
 
-fn a_hostile_task_changes_nothing_outside_the_destination(ctx: &Ctx) {
-    let dir = place(
-        ctx,
-        &[
-            ("outside", b"untouched"),
-            ("to/keep", b"kept"),
-            ("to/out/old", b"old"),
-        ],
-    );
-    symlink("../outside", format!("{dir}/to/out/trap")).unwrap();
-    let script = r#"set -e; mkdir out; cd out
-        ln -s /etc passwd; ln -s ../../.. up; ln -s up/up chain; ln -s chain/x chain2; ln -s / root
-        mkfifo fifo; echo new > old; echo evil > trap; ln old hard
-        echo s > setuid; chmod 7777 setuid; touch "$(printf 'a\nb')" "$(printf 'c\033[31m')" 'back\slash' "$(printf '\351')"
-        touch .. -- -rf '*' '$(id)' ' '; mkdir -p "$(printf '%0200d' 0)/$(printf '%0200d' 0)"
-        mknod dev c 1 3 2>/dev/null || true
-        ln -s . ../loop; ln -s /etc ../link"#;
-    let options = [
-        "--artifact",
-        "out:to/",
-        "--artifact",
-        "link:to/",
-        "--artifact",
-        "link/passwd:to/inside",
-        "--artifact",
-        "loop/loop/loop/out/old:to/looped",
-    ];
-    let (run, receipt) = sh_in(ctx, &dir, &options, script);
-    let run = run.expect(125);
-    assert!(!run.err().contains('\x1b'), "{:?}", run.err());
-    assert_eq!(fs::read(format!("{dir}/outside")).unwrap(), b"untouched");
-    assert_eq!(fs::read(format!("{dir}/to/keep")).unwrap(), b"kept");
-    let found = all(&dir);
-    for path in found.iter().filter(|path| !path.ends_with("/trap")) {
-        let meta = fs::symlink_metadata(format!("{dir}/{path}")).unwrap();
-        assert!(meta.is_file() || meta.is_dir(), "{path}");
-        assert_eq!(meta.mode() & 0o7000, 0, "{path}");
-        assert!(
-            !path.contains(['\n', '\x1b', '\\']) && !path.ends_with(".part"),
-            "{path:?}"
-        );
-    }
-    for name in ["-rf", "*", "$(id)", " "] {
-        assert!(
-            found.contains(&format!("to/out/{name}")),
-            "{name}: {found:?}"
-        );
-    }
-    let skipped: Vec<&str> = receipt["files"]["skipped"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|skipped| skipped["why"].as_str().unwrap())
-        .collect();
-    for why in [
-        "a symbolic link",
-        "a named pipe",
-        "a hard link",
-        "control characters",
-        "backslash",
-        "UTF-8",
-        "in the way",
-    ] {
-        assert!(
-            skipped.iter().any(|skipped| skipped.contains(why)),
-            "{why}: {skipped:?}"
-        );
-    }
-    // The engine follows links to the way of a path, inside: what is there is the container's own.
-    if let Ok(passwd) = fs::read(format!("{dir}/to/inside")) {
-        assert_ne!(passwd, fs::read("/etc/passwd").unwrap());
-    }
-}
-
-fn more_than_the_limits_is_an_error_and_leaves_no_half_file(ctx: &Ctx) {
-    for (script, options) in [
-        (
-            "mkdir out; dd if=/dev/zero of=out/big bs=1M count=3 2>/dev/null",
-            &["--artifact-limit", "2m"][..],
-        ),
-        ("mkdir out; truncate -s 8000G out/big", &[]),
-        (
-            "mkdir out; truncate -s 8000G out/big; echo",
-            &["--artifact", "o*/none"],
-        ),
-    ] {
-        let dir = place(ctx, &[]);
-        let (run, receipt) = sh_in(
-            ctx,
-            &dir,
-            &[&["--artifact", "out"], options].concat(),
-            script,
-        );
-        let run = run.expect(125);
-        assert!(run.err().contains("ACODE-CTN-019"), "{}", run.err());
-        assert_eq!(
-            all(&dir).iter().filter(|path| *path != "out").count(),
-            0,
-            "{script}"
-        );
-        assert_eq!(receipt["removed"], true);
-        assert!(receipt["phases_ms"]["artifacts"].as_f64().unwrap() < 30_000.0);
-        fs::remove_dir_all(dir).unwrap();
-    }
-}
-
-fn paths_that_are_swapped_while_the_task_runs_lead_nowhere(ctx: &Ctx) {
-    let dir = place(ctx, &[("outside", b"untouched")]);
-    let script = "mkdir -p a/etc; echo mine > a/passwd; while :; do mv a b; ln -s /etc a; rm a; mv b a; done";
-    for _ in 0..3 {
-        let (run, receipt) = sh_in(ctx, &dir, &["--artifact", "a", "--timeout", "1s"], script);
-        run.expect(124);
-        assert_eq!(fs::read(format!("{dir}/outside")).unwrap(), b"untouched");
-        match fs::read(format!("{dir}/a/passwd")) {
-            Ok(content) => assert_eq!(content, b"mine\n"),
-            Err(_) => assert_eq!(receipt["files"]["missing"], json!(["a"])),
-        }
-        let _ = fs::remove_dir_all(format!("{dir}/a"));
-    }
-}
-
-fn collecting_ends_on_request(ctx: &Ctx) {
-    let file = ctx.file("receipt");
-    // Nobody asked for it, and it would take a while to pass over.
-    let options = ["--artifact", "*.none", "--receipt", &file];
-    let running = ctx.start(&options, "truncate -s 60G sparse; echo ready");
-    std::thread::sleep(std::time::Duration::from_secs(3));
-    running.signal(Signal::SIGTERM);
-    running.wait().expect(125);
-    let receipt: Value = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
-    assert_eq!(receipt["removed"], true);
-    let error = receipt["files"]["error"].as_str().unwrap();
-    assert!(error.contains("on request"), "{error}");
-}
-
 fn the_volume_goes_with_its_container(ctx: &Ctx) {
     for killed in [false, true] {
         let running = ctx.start(&["--artifact", "out"], "touch out; echo ready; sleep 60");
@@ -460,11 +321,11 @@ fn the_library_has_the_same(ctx: &Ctx) {
     let dir = place(ctx, &[("in", b"hello")]);
     let mut spec = ctx.spec("t", "cat in > out; test $(cat in) = hello");
     spec.engine_init = true;
-    spec.copy_in = vec![CopyIn {
+    spec.files.copy_in = vec![CopyIn {
         source: format!("{dir}/in").into(),
         destination: None,
     }];
-    spec.artifacts = vec![ArtifactRequest {
+    spec.files.artifacts = vec![ArtifactRequest {
         path: "out".into(),
         destination: Some(format!("{dir}/out").into()),
     }];

@@ -18,6 +18,7 @@ mod faults;
 mod files;
 mod foreign;
 mod helpers;
+mod hostile_files;
 mod isolation;
 mod library;
 mod limits;
@@ -27,6 +28,7 @@ mod names;
 mod orphans;
 mod ownership;
 mod probe;
+mod protections;
 mod receipt;
 mod running;
 mod scenarios;
@@ -57,6 +59,7 @@ fn main() -> ExitCode {
         isolation::TESTS,
         probe::TESTS,
         cis::TESTS,
+        protections::TESTS,
         helpers::TESTS,
         limits::TESTS,
         mounts::TESTS,
@@ -66,6 +69,7 @@ fn main() -> ExitCode {
         ending::TESTS,
         faults::TESTS,
         files::TESTS,
+        hostile_files::TESTS,
         names::TESTS,
         commands::TESTS,
         config::TESTS,

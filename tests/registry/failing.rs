@@ -4,6 +4,9 @@ use std::time::{Duration, Instant};
 
 use acode_rt::{Code, ImageRef};
 
+use nix::sys::signal::Signal;
+
+use crate::running::Running;
 use crate::{Pulls, pulls};
 
 pulls![
@@ -16,6 +19,7 @@ pulls![
     fr_020a_42_an_altered_layer_is_an_error,
     fr_020a_46_another_manifest_than_the_digest_names_is_an_error,
     nobody_who_listens_is_ctn_006,
+    a_signal_ends_a_pull,
 ];
 
 const MIB: usize = 1 << 20;
@@ -125,4 +129,17 @@ fn nobody_who_listens_is_ctn_006(pulls: &Pulls) {
     // Port 1 is nobody's.
     let run = pulls.exec("localhost:1/busybox:1", &["--pull-timeout", "3s"]);
     run.expect_error("ACODE-CTN-006");
+}
+
+fn a_signal_ends_a_pull(pulls: &Pulls) {
+    pulls.push(2 * MIB);
+    let image = pulls.image("stall");
+    let mut program = pulls.ctx.program();
+    let running = Running::start(program.args(pulls.exec_arguments(&image, &[])));
+    running.stderr.until(b"Pulling image");
+    let begun = Instant::now();
+    running.signal(Signal::SIGINT);
+    running.finish().expect(130);
+    assert!(begun.elapsed() < Duration::from_secs(12));
+    nothing_is_left(pulls, &image);
 }

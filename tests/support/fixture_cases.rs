@@ -12,9 +12,7 @@ pub(crate) const SESSION_ID: &str = "fixtures";
 /// The image that an import makes, until the recorder removes it.
 pub(crate) const IMPORTED: &str = "acode-fixtures:imported";
 
-/// Where the registry of a recording is, for each engine in its own network.
-pub(crate) const REGISTRY_PORT: u16 = 25055;
-/// The image in it, without its tag.
+/// The image in the registry of a recording, without its tag.
 pub(crate) const PULLED: &str = "localhost:25055/none/acode-fixtures";
 
 /// One request and its answer, byte for byte.

@@ -95,7 +95,8 @@ impl Registry {
     /// Busybox, and a layer of `filler` that makes the image one of its own, under `name:tag`.
     pub(crate) fn push(&self, name: &str, tag: &str, filler: &[u8]) -> Pushed {
         let layers = [
-            busybox_layer(),
+            // No layer is another image's too: Podman fails to pull one that is being removed.
+            busybox_layer(&filler[..filler.len().min(32)]),
             layer(|tar| append(tar, "filler", 0o644, filler)),
         ];
         self.push_layers(name, tag, &layers)
@@ -200,8 +201,9 @@ fn append(tar: &mut tar::Builder<Vec<u8>>, path: &str, mode: u32, bytes: &[u8]) 
     tar.append_data(&mut header, path, bytes).unwrap();
 }
 
-fn busybox_layer() -> Vec<u8> {
+fn busybox_layer(salt: &[u8]) -> Vec<u8> {
     layer(|tar| {
+        append(tar, "salt", 0o644, salt);
         append(tar, "bin/busybox", 0o755, &fs::read(BUSYBOX).unwrap());
         for name in ["sh", "true", "cat", "echo"] {
             let mut header = tar::Header::new_ustar();

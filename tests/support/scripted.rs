@@ -333,9 +333,16 @@ fn inspect(state: &State) -> Vec<u8> {
     let mut host_config = sent["HostConfig"].clone();
     host_config["MaskedPaths"] = serde_json::json!(MASKED);
     host_config["ReadonlyPaths"] = serde_json::json!(READ_ONLY);
+    let asked = sent["HostConfig"]["Mounts"].as_array();
+    let mounts: Vec<serde_json::Value> = asked
+        .into_iter()
+        .flatten()
+        .map(|mount| serde_json::json!({ "Type": mount["Type"], "Destination": mount["Target"] }))
+        .collect();
     let body = serde_json::json!({
         "Id": ID,
         "Name": "/acode-s-t",
+        "Mounts": mounts,
         "Image": sent["Image"],
         "State": { "Status": status, "ExitCode": code, "OOMKilled": false },
         "Config": { "User": sent["User"], "Labels": sent["Labels"] },

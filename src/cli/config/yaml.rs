@@ -168,7 +168,9 @@ fn wrong(line: usize, message: impl Into<String>) -> Wrong {
 
 fn odd(event: &Event<'_>, line: usize) -> Wrong {
     let message = match event {
-        Event::Alias(_) => "aliases (*) are not read; write the value out",
+        Event::Alias(_) => {
+            "aliases (*) are not read; write the value out, or put it in quotation marks"
+        }
         _ => "a value is missing",
     };
     wrong(line, message)
@@ -177,7 +179,9 @@ fn odd(event: &Event<'_>, line: usize) -> Wrong {
 fn not_yaml(error: &ScanError) -> Wrong {
     let why: String = error.info().escape_debug().take(200).collect();
     let message = if why.contains("anchor") {
-        format!("aliases and anchors are not read: {why}")
+        format!(
+            "aliases (*) are not read; write the value out, or put it in quotation marks ({why})"
+        )
     } else {
         format!("it is not YAML: {why}")
     };

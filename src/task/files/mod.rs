@@ -17,8 +17,7 @@ use std::io::BufRead;
 use serde::Serialize;
 
 pub use extract::{Artifact, Skipped};
-pub(crate) use request::check;
-pub use request::{ArtifactRequest, CopyIn, FILES_DIR};
+pub use request::{ArtifactRequest, CopyIn, FILES_DIR, Files};
 pub(crate) use transfer::{collect, open_all};
 
 use crate::error::{Code, Result};

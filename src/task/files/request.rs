@@ -9,12 +9,25 @@ use super::extract::Wanted;
 use super::glob::Glob;
 use super::pack::Source;
 use crate::error::{Code, Error, Kind, Result, shown};
-use crate::task::spec::WORKSPACE;
+use crate::task::spec::{TaskSpec, WORKSPACE};
+use crate::task::tmpfs::Tmpfs;
 
 /// The working directory of a task with files, below [`WORKSPACE`]: the volume's root belongs to root on every engine.
 pub const FILES_DIR: &str = "/workspace/src";
 /// Its name in the volume.
 pub(super) const FILES_NAME: &str = "src";
+
+/// What goes in and comes out. With any of it, `/workspace` is a volume without a bound on disk, and the task runs and has its `HOME` in
+/// `/workspace/src`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Files {
+    /// What is copied in before the task starts.
+    pub copy_in: Vec<CopyIn>,
+    /// What is brought out when it has ended, however it did.
+    pub artifacts: Vec<ArtifactRequest>,
+    /// Bytes of all artifacts together: 4 GiB.
+    pub artifact_limit: Option<u64>,
+}
 
 /// A file or directory of ours that goes in before the task starts.
 ///
@@ -203,15 +216,50 @@ impl Collecting {
     }
 }
 
-/// Checks the requests of a task.
-pub(crate) fn check(copy_in: &[CopyIn], artifacts: &[ArtifactRequest]) -> Result<(), String> {
-    for copy in copy_in {
-        copy.resolve()?;
+impl TaskSpec {
+    /// Whether files go in or come out, for which `/workspace` has to be a volume.
+    pub(crate) fn has_files(&self) -> bool {
+        !self.files.copy_in.is_empty() || !self.files.artifacts.is_empty()
     }
-    for artifact in artifacts {
-        artifact.resolve()?;
+
+    /// Where it runs, unless said.
+    pub(crate) fn directory(&self) -> &'static str {
+        if self.has_files() {
+            FILES_DIR
+        } else {
+            WORKSPACE
+        }
     }
-    Ok(())
+
+    /// Its `HOME`, unless said.
+    pub(crate) fn home(&self) -> &'static str {
+        if self.workspace.is_some() {
+            // What tools keep in their home is not meant for the caller's directory.
+            "/tmp"
+        } else {
+            self.directory()
+        }
+    }
+
+    /// Checks what is to go in and to come out.
+    pub(crate) fn check_files(&self) -> Result<()> {
+        let wrong = |message| Error::invalid(Code::Configuration, "options", message);
+        for copy in &self.files.copy_in {
+            copy.resolve().map_err(wrong)?;
+        }
+        for artifact in &self.files.artifacts {
+            artifact.resolve().map_err(wrong)?;
+        }
+        let hiding = [WORKSPACE, FILES_DIR];
+        let hidden = |tmpfs: &&Tmpfs| self.has_files() && hiding.contains(&tmpfs.path.as_str());
+        if let Some(tmpfs) = self.tmpfs.iter().find(hidden) {
+            return Err(wrong(format!(
+                "a tmpfs at {} would hide the files that are copied in and out; leave it out, or choose a directory below",
+                tmpfs.path
+            )));
+        }
+        Ok(())
+    }
 }
 
 fn divide(text: &str) -> (&str, Option<&str>) {

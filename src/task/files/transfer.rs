@@ -33,7 +33,7 @@ impl TaskContainer {
         let spec = &self.plan().spec;
         let failed =
             |kind, message: &str| self.mine(Error::new(Code::Artifact, kind, "copy in", message));
-        let sources = spec.copy_in.iter().map(|copy| {
+        let sources = spec.files.copy_in.iter().map(|copy| {
             copy.resolve()
                 .map_err(|message| Error::invalid(Code::Configuration, "options", message))
         });
@@ -92,7 +92,12 @@ impl TaskContainer {
         collecting: Vec<Collecting>,
         given_up: impl Future<Output = &'static str>,
     ) {
-        let limit = self.plan().spec.artifact_limit.unwrap_or(DEFAULT_LIMIT);
+        let limit = self
+            .plan()
+            .spec
+            .files
+            .artifact_limit
+            .unwrap_or(DEFAULT_LIMIT);
         let mut collected = Collected::up_to(limit);
         let mut given_up = std::pin::pin!(async {
             let deadline = Instant::now() + COLLECTION;
@@ -209,7 +214,8 @@ impl TaskContainer {
 
 /// Opens where artifacts go.
 pub(crate) fn open_all(spec: &TaskSpec) -> Result<Vec<Collecting>> {
-    spec.artifacts
+    spec.files
+        .artifacts
         .iter()
         .map(super::ArtifactRequest::open)
         .collect()

@@ -341,6 +341,7 @@ fn a_maximum_is_the_default_where_the_program_would_give_more() {
 fn the_policy_becomes_rules() {
     let text = "\
 policy:
+  images: {allow: [docker.io/library/*, 'registry.example.com/**'], deny: [docker.io/library/busybox], pinned: true, local_only: true}
   mounts:
     allow:
       - path: /srv/src
@@ -351,6 +352,9 @@ policy:
   deny: [root, writable-root, keep, ignored]
 ";
     let rules = both(text, "").unwrap().rules();
+    let images = &rules.images;
+    assert_eq!((images.allow.len(), images.deny.len()), (2, 1));
+    assert!(images.pinned && images.local_only);
     let allowed = rules.mounts.allow.unwrap();
     let allowed: Vec<_> = allowed
         .iter()
@@ -381,7 +385,11 @@ policy:
             "policy: {mounts: {allow: [{writable: true}]}}",
             "needs a path",
         ),
-        ("policy: {images: {allowed: []}}", "is allow meant?"),
+        ("policy: {images: {allowd: []}}", "is allow meant?"),
+        ("policy: {images: {allow: []}}", "would admit nothing"),
+        ("policy: {images: {allow: node}}", "a list"),
+        ("policy: {images: {deny: ['a b']}}", "policy.images.deny[0]"),
+        ("policy: {images: {pinned: yes}}", "true or false"),
     ] {
         let error = both(wrong, "").unwrap_err();
         assert!(error.to_string().contains(said), "{wrong}: {error}");
