@@ -21,7 +21,7 @@ enum Token {
 }
 
 /// A longer pattern is a mistake.
-const MAX_LEN: usize = 4096;
+const MAX_LEN: usize = 1024;
 
 impl Glob {
     /// Reads a pattern for absolute paths.
@@ -69,10 +69,12 @@ impl Glob {
         let count = self.tokens.len();
         // Where in the pattern one may be, before a token; and within the components that one of them skips.
         let (mut before, mut within) = (vec![false; count + 1], vec![false; count]);
+        let (mut next, mut next_within) = (before.clone(), within.clone());
         before[0] = true;
         self.skip(&mut before);
         for c in path.chars() {
-            let (mut next, mut next_within) = (vec![false; count + 1], vec![false; count]);
+            next.fill(false);
+            next_within.fill(false);
             for (at, token) in self.tokens.iter().enumerate() {
                 match token {
                     Token::Itself(itself) => next[at + 1] |= before[at] && *itself == c,
@@ -87,7 +89,8 @@ impl Glob {
                 }
             }
             self.skip(&mut next);
-            (before, within) = (next, next_within);
+            std::mem::swap(&mut before, &mut next);
+            std::mem::swap(&mut within, &mut next_within);
         }
         before[count]
     }

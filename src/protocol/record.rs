@@ -79,6 +79,14 @@ pub enum Use {
     MemoryPeak,
     /// The most processes and threads at a time.
     PidsPeak,
+    /// Bytes read from block devices.
+    BlockRead,
+    /// Bytes written to block devices.
+    BlockWrite,
+    /// Bytes received over the network.
+    NetworkReceived,
+    /// Bytes sent over the network.
+    NetworkSent,
 }
 
 /// How a task's main process ended, as process 1 saw it.
@@ -128,6 +136,30 @@ pub enum Cause {
 /// The exit code of process 1 when its client was gone before the task had ended. The task's own are always told.
 pub const ABANDONED: u8 = 125;
 
+impl Use {
+    const ALL: [Self; 7] = [
+        Self::CpuMicros,
+        Self::MemoryPeak,
+        Self::PidsPeak,
+        Self::BlockRead,
+        Self::BlockWrite,
+        Self::NetworkReceived,
+        Self::NetworkSent,
+    ];
+
+    fn letter(self) -> u8 {
+        match self {
+            Self::CpuMicros => b'u',
+            Self::MemoryPeak => b'm',
+            Self::PidsPeak => b'p',
+            Self::BlockRead => b'r',
+            Self::BlockWrite => b'w',
+            Self::NetworkReceived => b'n',
+            Self::NetworkSent => b't',
+        }
+    }
+}
+
 impl How {
     /// The exit code that process 1 ends with.
     pub fn exit_code(self) -> u8 {
@@ -154,9 +186,7 @@ impl Record {
             Self::Started => (b'b', 0),
             Self::InputClosed => (b'i', 0),
             Self::OutputEnd => (b'o', 0),
-            Self::Used(Use::CpuMicros, micros) => (b'u', micros),
-            Self::Used(Use::MemoryPeak, bytes) => (b'm', bytes),
-            Self::Used(Use::PidsPeak, count) => (b'p', count),
+            Self::Used(what, value) => (what.letter(), value),
             Self::End(End { how, cause }) => {
                 let (letter, value) = match how {
                     How::Exited(code) => (b'e', u32::from(code)),
@@ -191,10 +221,10 @@ impl Record {
         let value = u64::from_str_radix(digits, 16).ok()?;
         let a = u32::try_from(value >> 32).ok()?;
         let b = u32::try_from(value & u64::from(u32::MAX)).ok()?;
+        if let Some(what) = Use::ALL.into_iter().find(|what| what.letter() == *letter) {
+            return Some(Self::Used(what, value));
+        }
         let how = match letter {
-            b'u' => return Some(Self::Used(Use::CpuMicros, value)),
-            b'm' => return Some(Self::Used(Use::MemoryPeak, value)),
-            b'p' => return Some(Self::Used(Use::PidsPeak, value)),
             b'c' => return Some(Self::Credit(a)),
             b'b' => return Some(Self::Started),
             b'i' => return Some(Self::InputClosed),
@@ -332,7 +362,9 @@ enum Look {
 mod tests {
     use super::*;
 
-    const RECORDS: [Record; 13] = [
+    const RECORDS: [Record; 15] = [
+        Record::Used(Use::BlockWrite, 1),
+        Record::Used(Use::NetworkSent, 2),
         Record::Used(Use::CpuMicros, 0),
         Record::Used(Use::MemoryPeak, u64::MAX),
         Record::Used(Use::PidsPeak, 7 << 32 | 5),
@@ -407,7 +439,7 @@ mod tests {
         let other = Record::InputClosed.to_bytes(&Nonce::of("another"));
         let mut odd = Record::InputClosed.to_bytes(&nonce);
         odd[NONCE_LEN] = b'?';
-        let mut big = RECORDS[7].to_bytes(&nonce);
+        let mut big = RECORDS[9].to_bytes(&nonce);
         big[NONCE_LEN + 1] = b'f';
         for output in [
             &other[..],
@@ -423,7 +455,7 @@ mod tests {
 
     #[test]
     fn records_are_short_text() {
-        let bytes = RECORDS[4].to_bytes(&Nonce::of("operation"));
+        let bytes = RECORDS[6].to_bytes(&Nonce::of("operation"));
         assert!(bytes.is_ascii() && !bytes.contains(&b'\n'));
         assert_eq!(bytes.len(), RECORD_LEN);
         assert_ne!(Nonce::of("a"), Nonce::of("b"));

@@ -29,17 +29,17 @@ pub struct Usage {
     pub memory_peak_bytes: Option<u64>,
     /// The most processes and threads at a time, process 1 among them.
     pub pids_peak: Option<u64>,
-    /// Read from block devices, until the last sample.
+    /// Read from block devices, where the kernel counts that.
     pub block_read_bytes: Option<u64>,
     /// Written to block devices, likewise.
     pub block_write_bytes: Option<u64>,
-    /// Received over the network, likewise.
+    /// Received over the network; loopback does not count.
     pub network_rx_bytes: Option<u64>,
     /// Sent over the network, likewise.
     pub network_tx_bytes: Option<u64>,
     /// How often the engine was asked while the task ran.
     pub samples: u32,
-    /// Who says the first three.
+    /// Who says so.
     pub source: UsageSource,
 }
 
@@ -50,7 +50,7 @@ pub enum UsageSource {
     /// Nobody: it ended before the first sample, and process 1 was the engine's or could not tell.
     #[default]
     None,
-    /// The engine, now and then: a peak between two samples may be missed.
+    /// The engine, now and then: a peak between two samples is missed, and so is what came after the last.
     Samples,
     /// Our own process 1, at the end: the kernel's own counts.
     ProcessOne,
@@ -118,6 +118,10 @@ impl Usage {
                 Use::CpuMicros => (&mut self.cpu_ms, value / 1000),
                 Use::MemoryPeak => (&mut self.memory_peak_bytes, *value),
                 Use::PidsPeak => (&mut self.pids_peak, *value),
+                Use::BlockRead => (&mut self.block_read_bytes, *value),
+                Use::BlockWrite => (&mut self.block_write_bytes, *value),
+                Use::NetworkReceived => (&mut self.network_rx_bytes, *value),
+                Use::NetworkSent => (&mut self.network_tx_bytes, *value),
             };
             *kept = Some(value);
             self.source = UsageSource::ProcessOne;

@@ -21,6 +21,8 @@ tests![
     a_task_that_cannot_be_audited_does_not_start,
     an_audit_log_that_ends_early_is_a_warning,
     changed_files_are_listed_where_they_match,
+    artifacts_are_in_the_audit_log,
+    mounts_are_in_the_audit_log,
     a_future_that_is_dropped_is_said_to_be_abandoned,
     swept_orphans_are_in_the_audit_log,
 ];
@@ -74,6 +76,7 @@ fn a_task_leaves_a_line_for_each_step(ctx: &Ctx) {
     assert_eq!(admitted["user"], "1000:1000");
     assert_eq!(admitted["network"], "none");
     assert_eq!(admitted["protections"]["read_only_root"], true);
+    assert_eq!(admitted["protections"]["no_new_privileges"], true);
     assert_eq!(
         (&admitted["program"], &admitted["arguments"]),
         (&json!("sh"), &json!(2))
@@ -141,6 +144,8 @@ fn what_is_refused_is_in_the_audit_log(ctx: &Ctx) {
         &ctx.session,
         "--image",
         "no.such/image",
+        "--pull",
+        "never",
         "--audit-log",
         &file,
         "--",
@@ -305,6 +310,53 @@ fn changed_files_are_listed_where_they_match(ctx: &Ctx) {
             .unwrap()
             .contains("read-only")
     );
+}
+
+fn artifacts_are_in_the_audit_log(ctx: &Ctx) {
+    let file = ctx.file("artifact");
+    let (run, lines) = audited(
+        ctx,
+        &["--artifact", &format!("out:{file}")],
+        "echo made > out",
+    );
+    run.expect(0);
+    assert_eq!(
+        events(&lines)[3..],
+        ["ended", "artifacts", "removed"],
+        "{lines:?}"
+    );
+    let detail = &lines[4]["detail"];
+    assert_eq!(
+        (&detail["brought_out"], &detail["missing"]),
+        (&json!(1), &json!(0))
+    );
+    let listed = detail["files"].as_array().unwrap();
+    assert_eq!((listed.len(), &listed[0]["bytes"]), (1, &json!(5)));
+    // Of `made` and the end of its line.
+    assert_eq!(
+        listed[0]["sha256"],
+        "9ccbd3f1b19a1cdfd8d7c6ae48e9e822e2345f5be1a6187b19e41486c6941004"
+    );
+}
+
+fn mounts_are_in_the_audit_log(ctx: &Ctx) {
+    let source = ctx.file("source");
+    fs::create_dir(&source).unwrap();
+    let mount = format!("{source}:/data");
+    let (run, lines) = audited(ctx, &["--mount", &mount], "true");
+    if !ctx.has_own_init() {
+        // What is mounted has to be looked at from inside.
+        assert_eq!(events(&lines), ["refused"]);
+        return drop(run.expect(125));
+    }
+    run.expect(0);
+    assert_eq!(events(&lines)[..3], ["admitted", "mounts", "created"]);
+    let mount = &lines[1]["detail"]["mounts"][0];
+    assert_eq!(
+        (&mount["target"], &mount["read_only"]),
+        (&json!("/data"), &json!(true))
+    );
+    assert!(mount["source"].as_str().unwrap().ends_with("/source"));
 }
 
 fn a_future_that_is_dropped_is_said_to_be_abandoned(ctx: &Ctx) {

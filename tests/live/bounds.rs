@@ -12,6 +12,7 @@ tests![
     the_root_file_system_takes_nothing,
     the_engines_log_is_bounded,
     fr_020a_88_the_receipt_says_what_was_used,
+    nfr_020a_43_what_went_over_the_network_is_counted,
     fr_020a_92_a_longer_task_is_sampled_and_logged,
 ];
 
@@ -118,6 +119,26 @@ fn fr_020a_88_the_receipt_says_what_was_used(ctx: &Ctx) {
     } else if number("samples") == Some(0) {
         assert_eq!(usage["source"], "none", "{usage}");
         assert_eq!(number("memory_peak_bytes"), None, "{usage}");
+    }
+}
+
+fn nfr_020a_43_what_went_over_the_network_is_counted(ctx: &Ctx) {
+    if !ctx.has_own_init() {
+        return ctx.ignored.set(Some(
+            "a short task's network is counted by our own process 1",
+        ));
+    }
+    let script = "ip route; nc -w 1 $(ip route | awk '/default/ { print $3 }') 9 </dev/null; true";
+    for (network, sends) in [("none", false), ("bridge", true)] {
+        let (run, receipt) = ctx.sh_receipt(&["--network", network], script);
+        let run = run.expect(0);
+        let usage = &receipt["usage"];
+        if sends && run.out().is_empty() {
+            return ctx.ignored.set(Some("this engine's bridge leads nowhere"));
+        }
+        let sent = usage["network_tx_bytes"].as_u64().unwrap();
+        assert_eq!(sent > 0, sends, "{network}: {usage} {}", run.out());
+        assert!(usage["network_rx_bytes"].is_u64(), "{usage}");
     }
 }
 

@@ -11,6 +11,7 @@ use crate::model::Change;
 use crate::task::applied::Ignored;
 use crate::task::container::TaskContainer;
 use crate::task::disk::unbounded_disk;
+use crate::task::files::FilesReceipt;
 use crate::task::outcome::Outcome;
 use crate::task::plan::Plan;
 use crate::task::rules::Rules;
@@ -18,10 +19,10 @@ use crate::task::runner::Runner;
 use crate::task::usage::Usage;
 use crate::task::watch::Ended;
 
-/// So many changed paths are listed at most.
-const MAX_CHANGES: usize = 500;
-/// So much of a line is paths.
-const PATHS_IN_A_LINE: usize = 2048;
+/// So many files are listed at most.
+const MAX_LISTED: usize = 500;
+/// So much of a line are they.
+const LISTED_IN_A_LINE: usize = 2048;
 /// What no engine lists as changed.
 const NOT_SEEN: &str = "tmpfs, volumes and mounts";
 
@@ -69,6 +70,14 @@ impl Trail {
             incomplete: AtomicBool::new(false),
         };
         trail.must("admitted", || admission(plan, &runner.rules))?;
+        if !plan.mounts.is_empty() {
+            let mounts = plan.mounts.iter().map(|mount| {
+                json!({ "source": shown(&mount.source), "target": shown(&mount.target), "read_only": mount.read_only })
+            });
+            for mounts in in_parts(mounts) {
+                trail.must("mounts", || json!({ "mounts": mounts }))?;
+            }
+        }
         trail
             .concluded
             .store(runner.audit.is_none(), Ordering::Relaxed);
@@ -145,6 +154,32 @@ impl Trail {
         });
     }
 
+    /// What was brought out of it, where something was asked for.
+    pub(in crate::task) fn artifacts(&self, files: Option<&FilesReceipt>) {
+        let Some(files) = files.filter(|_| self.audit.is_some()) else {
+            return;
+        };
+        let listed = files.artifacts.iter().take(MAX_LISTED);
+        let parts = in_parts(listed.map(|artifact| {
+            json!({ "path": shown(&artifact.path), "bytes": artifact.bytes, "sha256": artifact.sha256 })
+        }));
+        for (index, listed) in parts.iter().enumerate() {
+            self.note("artifacts", || {
+                json!({
+                    "copied_in": files.copied_in.entries,
+                    "brought_out": files.artifacts.len(),
+                    "left_out": files.artifacts.len().saturating_sub(MAX_LISTED),
+                    "skipped": files.skipped_count,
+                    "missing": files.missing.len(),
+                    "error": files.error.as_deref().map(shown),
+                    "part": index + 1,
+                    "parts": parts.len(),
+                    "files": listed,
+                })
+            });
+        }
+    }
+
     /// A removal, or why it failed.
     pub(in crate::task) fn removal(&self, removal: &Result<()>) {
         match removal {
@@ -193,11 +228,8 @@ impl Trail {
             .iter()
             .filter(|change| audit.changes.iter().any(|glob| glob.matches(&change.path)))
             .collect();
-        let listed = &matching[..matching.len().min(MAX_CHANGES)];
-        let mut parts = in_parts(listed);
-        if parts.is_empty() {
-            parts.push(Vec::new());
-        }
+        let listed = &matching[..matching.len().min(MAX_LISTED)];
+        let parts = in_parts(listed.iter().map(|change| shown_change(change)));
         for (index, paths) in parts.iter().enumerate() {
             self.note("changes", || {
                 json!({
@@ -265,6 +297,10 @@ fn admission(plan: &Plan, rules: &Rules) -> Value {
         "program": shown(&program),
         "arguments": command.len().saturating_sub(1),
         "variables": spec.env.len(),
+        "secrets": spec.secrets.len(),
+        "mounts": plan.mounts.len(),
+        "copies_in": spec.files.copy_in.len(),
+        "artifacts": spec.files.artifacts.len(),
         "user": plan.body.user,
         "network": spec.network,
         "limits": plan.limits,
@@ -272,7 +308,8 @@ fn admission(plan: &Plan, rules: &Rules) -> Value {
         "protections": {
             "read_only_root": host.readonly_rootfs,
             "capabilities": host.cap_add,
-            "security": host.security_opt,
+            "no_new_privileges": host.security_opt.iter().any(|option| option.starts_with("no-new-privileges")),
+            "seccomp": plan.filter.name(),
             "privileged": host.privileged,
         },
         "accept_ignored": spec.accept_ignored,
@@ -283,28 +320,29 @@ fn admission(plan: &Plan, rules: &Rules) -> Value {
     })
 }
 
-/// Paths as they are shown, as many to a line as it holds.
-fn in_parts(changes: &[&Change]) -> Vec<Vec<Value>> {
+fn shown_change(change: &Change) -> Value {
+    let kind = match change.kind {
+        0 => "modified",
+        1 => "added",
+        2 => "deleted",
+        _ => "unknown",
+    };
+    json!({ "path": shown(&change.path), "kind": kind })
+}
+
+/// As many to a line as it holds; one line at least.
+fn in_parts(values: impl Iterator<Item = Value>) -> Vec<Vec<Value>> {
     let (mut parts, mut part, mut bytes) = (Vec::new(), Vec::new(), 0);
-    for change in changes {
-        let kind = match change.kind {
-            0 => "modified",
-            1 => "added",
-            2 => "deleted",
-            _ => "unknown",
-        };
-        let value = json!({ "path": shown(&change.path), "kind": kind });
+    for value in values {
         let length = value.to_string().len() + 1;
-        if bytes + length > PATHS_IN_A_LINE && !part.is_empty() {
+        if bytes + length > LISTED_IN_A_LINE && !part.is_empty() {
             parts.push(std::mem::take(&mut part));
             bytes = 0;
         }
         bytes += length;
         part.push(value);
     }
-    if !part.is_empty() {
-        parts.push(part);
-    }
+    parts.push(part);
     parts
 }
 
@@ -321,14 +359,13 @@ mod tests {
                 kind: 1,
             })
             .collect();
-        let listed: Vec<&Change> = changes.iter().collect();
-        let parts = in_parts(&listed);
+        let parts = in_parts(changes.iter().map(shown_change));
         assert_eq!(parts.iter().map(Vec::len).sum::<usize>(), 50);
         for part in &parts {
             let line = line("changes", About::default(), &json!({ "paths": part }));
             assert!(line.len() <= MAX_LINE && line.contains("paths"), "{line}");
             assert!(!line.contains('\u{1b}'));
         }
-        assert!(in_parts(&[]).is_empty());
+        assert_eq!(in_parts(std::iter::empty()), [Vec::<Value>::new()]);
     }
 }

@@ -53,6 +53,7 @@ pub(super) async fn finish(
     }
     let trail = &container.trail;
     trail.ended(&ended, status, &usage);
+    trail.artifacts(files.as_ref());
     trail
         .changes(container.engine(), plan, &ended.outcome)
         .await;
