@@ -43,22 +43,21 @@ const CALLS: Duration = Duration::from_secs(80);
 /// After it a lost engine is given up.
 const GIVEN_UP: Duration = Duration::from_secs(30);
 
+/// The engine's disk, for tests that fill it.
+const DISK: u64 = 48 << 20;
 type Test = (&'static str, fn(&mut PrivateEngine));
 
 macro_rules! tests {
     ($($name:ident),* $(,)?) => { [$((stringify!($name), $name as fn(&mut PrivateEngine))),*] };
 }
 
-/// The engine's disk, for tests that fill it.
-const DISK: u64 = 48 << 20;
-
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // They mostly wait; many more at once would only measure the machine.
     arguments.test_threads.get_or_insert(4);
     let unwanted = env::var("ACODE_TEST_ENGINES").is_ok_and(|engines| engines.trim().is_empty());
-    let impossible = unwanted.then(|| "no engine is wanted".to_owned());
-    let impossible = impossible.or_else(PrivateEngine::impossible);
+    let unwanted = unwanted.then(|| "no engine is wanted".to_owned());
+    let impossible = unwanted.or_else(PrivateEngine::impossible);
     if let Some(reason) = &impossible {
         eprintln!("not tested: {reason}");
     }

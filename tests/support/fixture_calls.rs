@@ -10,7 +10,7 @@ use std::time::Duration;
 use acode_rt::engine::{
     AttachOptions, Chunk, Engine, ListOptions, LogStream, LogsOptions, RemoveOptions,
 };
-use acode_rt::model::{Change, Event, ImageListed, Inspect, Listed, Network, Stats, Volume};
+use acode_rt::model::{Change, Event, ImageListed, Inspect, Listed, Network, Volume};
 use acode_rt::protocol::demux::Stream;
 use acode_rt::protocol::image_ref::ImageRef;
 use acode_rt::protocol::pull_progress::PullProgress;
@@ -158,7 +158,7 @@ pub(crate) async fn call(
             }
             .to_owned()
         }
-        "container_stats" => used(&engine.container_stats(id).await?),
+        "container_stats" => made::used(&engine.container_stats(id).await?),
         "container_changes" => {
             let line = |change: &Change| format!("{} {}", change.kind, change.path);
             joined(engine.container_changes(id).await?.iter().map(line))
@@ -386,19 +386,6 @@ fn applied(inspect: &Inspect) -> String {
         host.shm_size,
         host.tmpfs,
         host.log_config.driver,
-    )
-}
-
-/// What is counted differs with every recording; that it is counted does not.
-fn used(stats: &Stats) -> String {
-    format!(
-        "cpu {}, memory {}, its peak {}, {} processes, {} block devices, {} networks",
-        stats.cpu_stats.cpu_usage.total_usage > 0,
-        stats.memory_stats.usage > 0,
-        stats.memory_stats.max_usage > 0,
-        stats.pids_stats.current,
-        stats.blkio_stats.io_service_bytes_recursive.len(),
-        stats.networks.len(),
     )
 }
 

@@ -67,3 +67,16 @@ async fn exchange(engine: &Engine, request: &str) -> std::io::Result<String> {
     stream.read_to_string(&mut answer).await?;
     Ok(answer)
 }
+
+/// What is counted differs with every recording; that it is counted does not.
+pub(crate) fn used(stats: &acode_rt::model::Stats) -> String {
+    format!(
+        "cpu {}, memory {}, its peak {}, {} processes, {} block devices, {} networks",
+        stats.cpu_stats.cpu_usage.total_usage > 0,
+        stats.memory_stats.usage > 0,
+        stats.memory_stats.max_usage > 0,
+        stats.pids_stats.current,
+        stats.blkio_stats.io_service_bytes_recursive.len(),
+        stats.networks.len(),
+    )
+}
