@@ -112,10 +112,8 @@ fn program(engine: &PrivateEngine) -> Command {
     command.env_remove("ACODE_SESSION").env_remove("ACODE_TASK");
     command.env("XDG_CONFIG_HOME", "/nonexistent");
     command.arg("--host").arg(engine.socket());
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+    command.stdin(Stdio::null());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
 
