@@ -9,8 +9,9 @@ use std::time::Instant;
 use crate::measure::{Sample, sample};
 use crate::table::{Row, Spread};
 
-/// The artifact, 1 GiB that is not sparse.
-const SCRIPT: &str = "mkdir -p /workspace/src && head -c 1073741824 /dev/zero > /workspace/src/big";
+/// The artifact, 1 GiB that is not sparse and is on the disk: `docker cp` copies one that has been there for a while.
+const SCRIPT: &str =
+    "mkdir -p /workspace/src && head -c 1073741824 /dev/zero > /workspace/src/big && sync";
 const BYTES: u64 = 1 << 30;
 
 /// A stopped container with the file, and a directory for copies; both go with it.

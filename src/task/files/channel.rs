@@ -116,26 +116,61 @@ impl AsyncRead for Outlet {
 
 /// What the runtime sends, as a thread reads it. The end of the channel is the end of the stream.
 pub(super) struct Received {
-    receiver: mpsc::Receiver<Bytes>,
+    receiver: mpsc::Receiver<Vec<Bytes>>,
+    waiting: std::vec::IntoIter<Bytes>,
     current: Bytes,
 }
 
+/// From the runtime to a thread, which is woken once for many of the small pieces that an engine sends.
+pub(super) struct Sent {
+    sender: mpsc::Sender<Vec<Bytes>>,
+    batch: Vec<Bytes>,
+    bytes: usize,
+}
+
 /// From the runtime to a thread.
-pub(super) fn into_a_thread() -> (mpsc::Sender<Bytes>, Received) {
+pub(super) fn into_a_thread() -> (Sent, Received) {
     let (sender, receiver) = mpsc::channel(8);
-    let reader = Received {
+    let sent = Sent {
+        sender,
+        batch: Vec::new(),
+        bytes: 0,
+    };
+    let received = Received {
         receiver,
+        waiting: Vec::new().into_iter(),
         current: Bytes::new(),
     };
-    (sender, reader)
+    (sent, received)
+}
+
+impl Sent {
+    /// `false` when the thread reads no more.
+    pub(super) async fn send(&mut self, bytes: Bytes) -> bool {
+        self.bytes += bytes.len();
+        self.batch.push(bytes);
+        self.bytes < CHUNK || self.flush().await
+    }
+
+    /// As [`Sent::send`], of what has been held back.
+    pub(super) async fn flush(&mut self) -> bool {
+        self.bytes = 0;
+        self.sender
+            .send(std::mem::take(&mut self.batch))
+            .await
+            .is_ok()
+    }
 }
 
 impl BufRead for Received {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         while self.current.is_empty() {
-            match self.receiver.blocking_recv() {
-                None => break,
-                Some(bytes) => self.current = bytes,
+            if let Some(bytes) = self.waiting.next() {
+                self.current = bytes;
+            } else if let Some(batch) = self.receiver.blocking_recv() {
+                self.waiting = batch.into_iter();
+            } else {
+                break;
             }
         }
         Ok(&self.current)

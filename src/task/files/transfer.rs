@@ -144,7 +144,7 @@ impl TaskContainer {
             Err(error) if error.is_not_found() => return (collected, Ok(false)),
             Err(error) => return (collected, Err(error.message())),
         };
-        let (sender, received) = into_a_thread();
+        let (mut sender, received) = into_a_thread();
         let mut collected = collected;
         let Collecting {
             wanted,
@@ -162,9 +162,10 @@ impl TaskContainer {
                     let next = timeout(patience, archive.next()).await;
                     let next = next.map_err(|_| format!("the engine sent nothing for {patience:?}"))?;
                     let Some(bytes) = next.map_err(|error| error.message())? else {
+                        sender.flush().await;
                         break;
                     };
-                    if sender.send(bytes).await.is_err() {
+                    if !sender.send(bytes).await {
                         // It has seen the archive's end, or as much as it is going to read.
                         break;
                     }
