@@ -59,6 +59,8 @@ pub(super) struct Found {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Wanted<'a> {
     pub(super) image: &'a ImageRef,
+    /// For whom, in the log.
+    pub(super) operation: &'a str,
     pub(super) policy: PullPolicy,
     /// For the whole pull, repeats among it.
     pub(super) timeout: Duration,
@@ -87,7 +89,7 @@ impl Wanted<'_> {
             }
             tell(PullEvent::Missing);
         }
-        tracing::info!(image = %self.image, "pulling");
+        tracing::info!(operation = self.operation, image = %self.image, "pulling");
         let began = Instant::now();
         let pulled = engine.image_pull_once(self.image, |step| {
             tell(match step {
@@ -114,7 +116,7 @@ impl Wanted<'_> {
         let took = began.elapsed();
         let found = self.found(inspect, Some(took))?;
         tracing::info!(
-            image = %self.image, id = found.receipt.id, digest = found.receipt.digest, ?took, "pulled"
+            operation = self.operation, image = %self.image, id = found.receipt.id, digest = found.receipt.digest, ?took, "pulled"
         );
         tell(PullEvent::Pulled { took });
         Ok(found)
@@ -147,7 +149,7 @@ impl Wanted<'_> {
             )
             .on(self.image.as_str()));
         }
-        tracing::debug!(image = %self.image, id = inspect.id, digest, "image");
+        tracing::debug!(operation = self.operation, image = %self.image, id = inspect.id, digest, "image");
         Ok(Found {
             receipt: ImageReceipt {
                 reference: self.image.as_str().to_owned(),
@@ -202,6 +204,7 @@ mod tests {
             let image = ImageRef::parse(text).unwrap();
             let wanted = Wanted {
                 image: &image,
+                operation: "",
                 policy: PullPolicy::Missing,
                 timeout: Duration::ZERO,
             };

@@ -221,14 +221,28 @@ pub(super) fn is_within(path: &str, directory: &str) -> bool {
 #[derive(Debug, Default)]
 pub(super) struct Looked {
     pub(super) mounts: Vec<CheckedMount>,
-    /// Held against other tasks until the container is gone.
-    pub(super) shares: Vec<Share>,
+    writable: Vec<Source>,
     /// Who owns the workspace.
     pub(super) owner: Option<User>,
     pub(super) warnings: Vec<String>,
 }
 
-/// Looks at every source: what it is, that it may be mounted, and that no other task writes there.
+impl Looked {
+    /// Whether the task may write to any of it.
+    pub(super) fn is_writable(&self) -> bool {
+        !self.writable.is_empty()
+    }
+
+    /// Takes what the task may write to, against all other tasks, until the shares are dropped.
+    ///
+    /// # Errors
+    /// `ACODE-CTN-012` when another task has it.
+    pub(super) fn share(&self) -> Result<Vec<Share>> {
+        self.writable.iter().map(Share::take).collect()
+    }
+}
+
+/// Looks at every source: what it is, and that it may be mounted.
 ///
 /// # Errors
 /// `ACODE-CTN-012` for what may not be mounted, `ACODE-CTN-015` for what is not there.
@@ -267,12 +281,12 @@ pub(super) fn look(spec: &TaskSpec, rules: &MountRules, engine: &Path) -> Result
                 looked.owner = source.task_owner(workspace.writable)?;
             }
         }
-        if mount.writable {
-            looked.shares.push(Share::take(&source)?);
-        }
         looked
             .mounts
             .push(CheckedMount::new(&source, &mount.target, mount.writable));
+        if mount.writable {
+            looked.writable.push(source);
+        }
     }
     Ok(looked)
 }

@@ -116,7 +116,7 @@ impl Plan {
         };
         let (mut limits, mut warnings) = spec.limits.resolve(HostCapacity::of_this_machine())?;
         runner.rules.limit(&spec, &mut limits)?;
-        warnings.extend(looked.warnings);
+        warnings.extend(looked.warnings.iter().cloned());
         if spec.has_files() {
             warnings.push("/workspace is a volume, which no engine bounds on disk: the task can fill the engine's disk".into());
         }
@@ -129,8 +129,10 @@ impl Plan {
         } else {
             ContainerName::new(&spec.prefix, &spec.session, &spec.task)?
         };
+        let operation = uuid(uuid_bytes);
         let wanted = Wanted {
             image: &spec.image,
+            operation: &operation,
             policy: spec.pull,
             timeout: spec.pull_timeout,
         };
@@ -139,6 +141,7 @@ impl Plan {
             inspect,
             pull,
         } = wanted.find(engine, on_pull).await?;
+        let shares = looked.share()?;
         let created = engine.now();
         // What is kept is kept for a day, however short its task was to be.
         let lifetime = match spec.timeout {
@@ -150,7 +153,7 @@ impl Plan {
             task: spec.task.clone(),
             created,
             ephemeral: !spec.keep,
-            operation: uuid(uuid_bytes),
+            operation,
             owner: owner::current(),
             deadline: Some(created + lifetime.as_secs()),
         };
@@ -172,7 +175,7 @@ impl Plan {
             labels,
             image_config: inspect.config,
             mounts: looked.mounts,
-            shares: looked.shares,
+            shares,
         };
         plan.write_body(engine)?;
         Ok(plan)
@@ -341,7 +344,7 @@ async fn fit_user_namespace(engine: &Engine, spec: &mut TaskSpec, looked: &Looke
             .any(|option| option.split(',').any(|part| part == name))
     };
     let refused = |message: &str| Err(Error::invalid(Code::PolicyRefused, "mounts", message));
-    if has("name=userns") && !looked.shares.is_empty() {
+    if has("name=userns") && looked.is_writable() {
         return refused(
             "the engine maps users (userns-remap), so that no task could write as the owner of a directory of the host; mount it read-only",
         );

@@ -154,6 +154,7 @@ impl Runner {
         let policy = self.rules.images.admit(image, PullPolicy::Always)?;
         let wanted = Wanted {
             image,
+            operation: "",
             policy,
             timeout,
         };

@@ -136,12 +136,12 @@ pub(super) fn into_a_thread() -> (Sent, Received) {
         batch: Vec::new(),
         bytes: 0,
     };
-    let received = Received {
+    let reader = Received {
         receiver,
         waiting: Vec::new().into_iter(),
         current: Bytes::new(),
     };
-    (sent, received)
+    (sent, reader)
 }
 
 impl Sent {

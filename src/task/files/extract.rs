@@ -10,9 +10,9 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::destination::Destination;
-use super::glob::Glob;
 use super::tar_reader::{Broken, Entry, EntryKind, TarReader};
 use crate::error::shown;
+use crate::protocol::glob::Glob;
 
 /// Files and directories that are written, of all artifacts together.
 const MAX_ENTRIES: u32 = 100_000;

@@ -6,7 +6,6 @@
 mod channel;
 mod destination;
 mod extract;
-mod glob;
 mod pack;
 mod request;
 mod tar_reader;

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use super::destination::Destination;
 use super::extract::Wanted;
-use super::glob::Glob;
 use super::pack::Source;
 use crate::error::{Code, Error, Kind, Result, shown};
+use crate::protocol::glob::Glob;
 use crate::task::spec::{TaskSpec, WORKSPACE};
 use crate::task::tmpfs::Tmpfs;
 
