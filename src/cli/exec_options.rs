@@ -31,8 +31,11 @@ memory, the network is off, the user is 1000:1000, all capabilities are dropped;
 Examples:
   acode-rt exec --image busybox -- sh -c 'echo out; echo err >&2; exit 7'
   tar c . | acode-rt exec -i --image busybox -- tar t
-  acode-rt exec --image node:20-alpine --timeout 5m --memory 1g -e CI=1 --receipt r.json -- node -e 'console.log(1)'
-  acode-rt exec --image busybox --dry-run --json -- true")]
+  acode-rt exec --language node --workspace . --timeout 5m --memory 1g -- npm test
+  acode-rt exec --image node:20-alpine --copy-in . --artifact dist --artifact 'reports/*.xml' -- npm run build
+  acode-rt exec --image busybox --secret token=file:token.txt -- cat /run/secrets/token
+  acode-rt exec --image busybox --receipt r.json --audit-log audit.jsonl -- make
+  acode-rt exec --image busybox --dry-run --explain -- true")]
 pub(crate) struct Exec {
     /// The image, such as node:20-alpine or NAME@sha256:DIGEST; it is pulled when the engine does not have it
     #[arg(long, env = "ACODE_IMAGE", value_parser = ImageRef::parse)]
