@@ -17,7 +17,6 @@ use super::files::{self, CopiedIn};
 use super::image::OnPull;
 use super::outcome::{Cancel, Evidence, Outcome, StartFailure};
 use super::output::OutputReport;
-use super::plan::FirstOrders;
 use super::receipt::Receipt;
 use super::recover::recover;
 use super::runner::{Requests, Runner};
@@ -30,9 +29,6 @@ use crate::protocol::order::TerminalSize;
 
 /// A call that is under way when the task is cancelled has so long to end.
 const LAST_STEP: Duration = Duration::from_secs(2);
-
-/// So much can be written to a socket that nobody reads yet.
-const FITS: usize = 64 * 1024;
 
 /// Where a task's streams go. The default has no input and drops the output.
 #[derive(Default)]
@@ -142,16 +138,13 @@ pub(super) async fn run_planned(
             .inspect_err(|error| tracing::error!(%error, "create failed"))?;
         clock.phase(|phases| &mut phases.create);
         match begin(&container, &requests, &mut clock).await {
-            Ok(Begun {
-                subscribed,
-                first,
-                copied_in,
-            }) => {
+            Ok((subscribed, copied_in)) => {
                 // With the engine's own it works.
                 fallback::remember(runner.engine(), container.plan());
+                let orders = container.plan().first_orders()?;
                 let sink = io.output.clone();
                 let samples = Samples::default();
-                let task = watch_task(&container, subscribed, first, io, &mut requests);
+                let task = watch_task(&container, subscribed, orders, io, &mut requests);
                 let mut ended = samples.beside(&container, task).await;
                 let mut usage = samples.usage();
                 usage.told(&ended.used);
@@ -216,14 +209,11 @@ fn is_of_starting(error: &Error) -> bool {
         && !error.is_not_found()
 }
 
-/// A task that has started.
-struct Begun {
-    subscribed: Subscribed,
-    first: Option<FirstOrders>,
-    copied_in: Option<CopiedIn>,
-}
-
-async fn begin(container: &TaskContainer, requests: &Requests, clock: &mut Clock) -> Result<Begun> {
+async fn begin(
+    container: &TaskContainer,
+    requests: &Requests,
+    clock: &mut Clock,
+) -> Result<(Subscribed, Option<CopiedIn>)> {
     let operation = &container.plan().operation;
     // Before attach: Podman starts the runtime there, for which the working directory has to be.
     let copied_in = if container.plan().spec.has_files() {
@@ -232,29 +222,13 @@ async fn begin(container: &TaskContainer, requests: &Requests, clock: &mut Clock
         None
     };
     clock.phase(|phases| &mut phases.copy_in);
-    let mut subscribed = unless_cancelled(requests, operation, container.subscribe())
+    let subscribed = unless_cancelled(requests, operation, container.subscribe())
         .await
         .map_err(|error| container.mine(error))?;
     clock.phase(|phases| &mut phases.subscribe);
-    let mut first = container.plan().first_orders()?;
-    // They wait for process 1, which would wait for them otherwise, until the engine has answered.
-    if let Some(first) = first.as_mut().filter(|first| first.orders.len() <= FITS)
-        && subscribed
-            .attached
-            .input
-            .write_all(&first.orders)
-            .await
-            .is_ok()
-    {
-        first.orders.clear();
-    }
     unless_cancelled(requests, operation, container.start()).await?;
     clock.phase(|phases| &mut phases.start);
-    Ok(Begun {
-        subscribed,
-        first,
-        copied_in,
-    })
+    Ok((subscribed, copied_in))
 }
 
 /// A step, unless the task is cancelled. A step that is under way is given a moment to end in order, and then abandoned: what it may have
