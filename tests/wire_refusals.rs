@@ -12,12 +12,12 @@ use acode_rt::task::Plan;
 use acode_rt::{Canceller, Code, ImageRef, Outcome, TaskIo};
 use scripted::{Fault, Rule, Scripted, always, once, response, run, spec};
 
-/// A start that fails once, on an engine that says this of its host.
-fn start_fails_once(security: &str) -> Vec<Rule> {
+/// An engine that says this of its host, and refuses our filter the first time that it sees it.
+fn filter_refused_once(security: &str) -> Vec<Rule> {
     let info = serde_json::json!({ "NCPU": 64, "SecurityOptions": [security] });
-    let failed = response("500 Internal Server Error", r#"{"message":"seccomp"}"#);
+    let refused = response("400 Bad Request", r#"{"message":"seccomp"}"#);
     [
-        once("/start", Fault::Answer(failed)),
+        once("/containers/create", Fault::Answer(refused)),
         always(
             "/info",
             Fault::Answer(response("200 OK", &info.to_string())),
@@ -27,8 +27,8 @@ fn start_fails_once(security: &str) -> Vec<Rule> {
 }
 
 #[tokio::test]
-async fn nfr_020a_27_an_engine_that_does_not_start_with_our_filter_keeps_its_own() {
-    let scripted = Scripted::start(&start_fails_once("name=seccomp,profile=builtin"));
+async fn nfr_020a_27_an_engine_that_refuses_our_filter_keeps_its_own() {
+    let scripted = Scripted::start(&filter_refused_once("name=seccomp,profile=builtin"));
     let engine = scripted.connect().await.unwrap();
     let plan = || Plan::new(&engine, spec());
     let ours = |plan: &Plan| plan.create_body().host_config.security_opt.len() == 2;
@@ -39,8 +39,26 @@ async fn nfr_020a_27_an_engine_that_does_not_start_with_our_filter_keeps_its_own
     assert_eq!(receipt.protections.seccomp, "engine");
     assert!(receipt.protections.seccomp_because.is_some());
     assert!(receipt.warnings.iter().any(|text| text.contains("filter")));
-    assert_eq!(scripted.count("/containers/create"), 2);
     assert!(!ours(&plan().await.unwrap()), "it is remembered");
+}
+
+/// An image, or another task, can make a start fail: it must not choose the filter by that.
+#[tokio::test]
+async fn nfr_020a_27_a_start_that_fails_costs_no_protection() {
+    let failed = response("500 Internal Server Error", r#"{"message":"seccomp"}"#);
+    let scripted = Scripted::start(&once("/start", Fault::Answer(failed)));
+    let engine = scripted.connect().await.unwrap();
+    let run = async || {
+        acode_rt::run(&engine, spec(), TaskIo::default(), &Canceller::new())
+            .await
+            .unwrap()
+    };
+    let receipt = run().await;
+    assert!(matches!(receipt.outcome, Outcome::StartFailed { .. }));
+    assert_eq!(scripted.count("/containers/create"), 1);
+    let receipt = run().await;
+    assert_eq!(receipt.outcome, Outcome::Exited { code: 7 });
+    assert_eq!(receipt.protections.seccomp, "acode-rt");
 }
 
 /// The scripted engine is in our root directory, as a proxy would be, and is no Podman: it is asked for no file of ours.
@@ -62,12 +80,12 @@ async fn nfr_020a_27_what_forwards_a_socket_is_not_taken_for_podman() {
 #[tokio::test]
 async fn nfr_020a_27_nothing_runs_without_any_filter() {
     for security in ["name=seccomp,profile=unconfined", "name=apparmor"] {
-        let scripted = Scripted::start(&start_fails_once(security));
+        let scripted = Scripted::start(&filter_refused_once(security));
         let (result, _) = run(&scripted).await;
         let error = result.unwrap_err();
         assert_eq!(error.code(), Code::LimitInvalid);
         assert!(error.to_string().contains("seccomp"), "{error}");
-        assert_eq!(scripted.count("/start"), 1, "the one that failed");
+        assert_eq!(scripted.count("/start"), 0);
         assert!(!scripted.container_exists());
     }
 }

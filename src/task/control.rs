@@ -100,10 +100,9 @@ impl Control {
             Record::OutputEnd => {}
             Record::Used(what, value) => {
                 let mut used = self.0.used.lock().unwrap_or_else(PoisonError::into_inner);
-                // Each is told once; a task that forges them gains nothing, and takes no room.
-                if used.iter().all(|(told, _)| *told != what) {
-                    used.push((what, value));
-                }
+                // The last is process 1's own: it tells when every process that could have forged one is dead.
+                used.retain(|(told, _)| *told != what);
+                used.push((what, value));
             }
         }
     }

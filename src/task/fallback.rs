@@ -1,4 +1,5 @@
-//! What can be sent instead of a request that the engine refused, or did not start.
+//! What can be sent instead of a request that the engine refused. Why a container did not start is never guessed: its image, or another task, could
+//! make it fail, and would choose its protections.
 
 use super::limits::HostCapacity;
 use super::plan::Plan;
@@ -23,6 +24,7 @@ pub(super) async fn adapt(engine: &Engine, plan: &mut Plan) -> bool {
         return plan.write_body(engine).is_ok();
     }
     if plan.without_our_init(engine) {
+        plan.dropped_our_init = true;
         return true;
     }
     if plan.body.network_disabled {
@@ -30,16 +32,6 @@ pub(super) async fn adapt(engine: &Engine, plan: &mut Plan) -> bool {
         return plan.write_body(engine).is_ok();
     }
     without_our_filter(engine, plan).await
-}
-
-/// What can be started instead of a container that was created and did not start.
-pub(super) async fn restart(engine: &Engine, plan: &mut Plan) -> bool {
-    plan.without_our_init(engine) || without_our_filter(engine, plan).await
-}
-
-/// Whether something of ours could have been why the engine did not start it.
-pub(super) fn has_something_of_ours(plan: &Plan) -> bool {
-    plan.init.is_ok() || plan.filter == Filter::Ours
 }
 
 /// Remembers what this engine turned out not to take. Of what was given up, the last is to blame.

@@ -7,6 +7,7 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// What the engine itself writes for a container without a network.
 const CONTENT: &str = "127.0.0.1\tlocalhost
@@ -33,6 +34,9 @@ pub(super) fn ensure_file(name: &str, content: &str) -> Option<String> {
     ensure_in(&base, user.as_raw(), name, content)
 }
 
+/// Two tasks of one process may make one at once.
+static MADE: AtomicU32 = AtomicU32::new(0);
+
 fn ensure_in(base: &Path, user: u32, name: &str, content: &str) -> Option<String> {
     if !base.is_absolute() {
         return None;
@@ -49,7 +53,8 @@ fn ensure_in(base: &Path, user: u32, name: &str, content: &str) -> Option<String
     if !meta.is_dir() || meta.uid() != user || meta.mode() & 0o022 != 0 {
         return None;
     }
-    let fresh = dir.join(format!("{name}.{}", std::process::id()));
+    let number = MADE.fetch_add(1, Ordering::Relaxed);
+    let fresh = dir.join(format!("{name}.{}.{number}", std::process::id()));
     let written = fs::OpenOptions::new()
         .write(true)
         .create_new(true)

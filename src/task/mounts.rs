@@ -254,7 +254,7 @@ pub(super) fn look(spec: &TaskSpec, rules: &MountRules, engine: &Path) -> Result
     let forbidden = Forbidden::of_this_host(engine);
     for (number, mount) in wanted(spec).enumerate() {
         let source = Source::look(&mount.source)?;
-        forbidden.check(&source)?;
+        forbidden.check(&source, mount.writable)?;
         if let Some(allowed) = &rules.allow {
             source.check_allowed(allowed, mount.writable)?;
         }
@@ -284,7 +284,7 @@ pub(super) fn look(spec: &TaskSpec, rules: &MountRules, engine: &Path) -> Result
         looked
             .mounts
             .push(CheckedMount::new(&source, &mount.target, mount.writable));
-        if mount.writable {
+        if mount.writable && looked.writable.iter().all(|other| other.id != source.id) {
             looked.writable.push(source);
         }
     }

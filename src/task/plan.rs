@@ -48,7 +48,7 @@ pub struct Plan {
     pub(super) without_fast_network: bool,
     /// Our own process 1, or why the engine's is used.
     pub(super) init: std::result::Result<String, &'static str>,
-    /// Our own process 1 was refused, or something that was sent with it.
+    /// Create was refused with our own process 1, or something that was sent with it.
     pub(super) dropped_our_init: bool,
     pub(super) mounts: Vec<CheckedMount>,
     /// Released with the plan.
@@ -281,13 +281,17 @@ impl Plan {
         Ok(Some(FirstOrders { told, orders }))
     }
 
-    /// The engine's process 1 instead of ours, from now on and with this engine; `false` where that is so already, or cannot be.
+    /// Whether the engine's process 1 could do as well.
+    pub(super) fn can_do_without_our_init(&self) -> bool {
+        self.init.is_ok() && needs_our_init(&self.spec).is_none()
+    }
+
+    /// The engine's process 1 instead of ours; `false` where that is so already, or cannot be.
     pub(super) fn without_our_init(&mut self, engine: &Engine) -> bool {
-        if self.init.is_err() || needs_our_init(&self.spec).is_some() {
+        if !self.can_do_without_our_init() {
             return false;
         }
         self.init = Err("the engine could not start it");
-        self.dropped_our_init = true;
         self.write_body(engine).is_ok()
     }
 

@@ -76,7 +76,11 @@ impl Rules {
             }
         }
         for (denied, asked, what) in [
-            (self.deny_root, spec.user.uid == 0, "root as user"),
+            (
+                self.deny_root,
+                spec.user.uid == 0 || spec.user.gid == 0,
+                "root as user or group",
+            ),
             (
                 self.deny_writable_root,
                 spec.writable_root,

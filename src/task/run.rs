@@ -171,15 +171,21 @@ pub(super) async fn run_planned(
                 clock.phase(|phases| &mut phases.artifacts);
                 return Ok(finish(&container, ended, usage, files, clock).await);
             }
-            // What the engine says of a start with our own process 1 is never about the task's command; of one with our filter it may be.
-            Err(error)
-                if fallback::has_something_of_ours(container.plan()) && is_of_starting(&error) =>
-            {
-                tracing::warn!(%error, "not started with what is ours, trying the engine's");
-                plan = container.undo().await?;
-                if !fallback::restart(runner.engine(), &mut plan).await {
+            // What the engine says of a start with our own process 1 is never about the task's command.
+            Err(error) if container.plan().can_do_without_our_init() && is_of_starting(&error) => {
+                tracing::warn!(%error, "not started with our own process 1, trying the engine's");
+                container.trail.failed(&error);
+                plan = match container.undo().await {
+                    Ok(plan) => plan,
+                    Err(failed) => return Err(error.and_cleanup(failed)),
+                };
+                if !plan.without_our_init(runner.engine()) {
                     return Err(error);
                 }
+                plan.warnings.push(format!(
+                    "the engine did not start our own process 1, and its own was used: {}",
+                    error.message()
+                ));
             }
             // Podman starts the runtime at attach, so that a start that fails does so here.
             Err(error)

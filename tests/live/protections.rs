@@ -15,7 +15,7 @@ tests![
     explain_creates_nothing_and_belongs_to_dry_run,
     doctor_says_what_the_host_has,
     what_the_engine_was_not_asked_for_is_never_there,
-    nfr_020a_27_a_start_that_fails_with_our_filter_is_tried_with_the_engines,
+    nfr_020a_27_an_engine_that_refuses_our_filter_runs_the_task_with_its_own,
 ];
 
 /// State and way of each protection, by its name.
@@ -176,13 +176,13 @@ fn what_the_engine_was_not_asked_for_is_never_there(ctx: &Ctx) {
 }
 
 /// As on an engine whose runtime does not understand it: the task runs, filtered, and the receipt says how.
-fn nfr_020a_27_a_start_that_fails_with_our_filter_is_tried_with_the_engines(ctx: &Ctx) {
+fn nfr_020a_27_an_engine_that_refuses_our_filter_runs_the_task_with_its_own(ctx: &Ctx) {
     if ctx.target.is_podman() {
         return ctx.ignored.set(Some("Podman has its own filter here"));
     }
     let message = r#"{"message":"unknown action"}"#;
     let refusal = format!(
-        "HTTP/1.1 500 Internal Server Error\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{message}",
+        "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{message}",
         message.len()
     );
     let does = vec![What::Just(Action::Answer(refusal.into_bytes()))];
@@ -192,7 +192,7 @@ fn nfr_020a_27_a_start_that_fails_with_our_filter_is_tried_with_the_engines(ctx:
         "refused",
         &["--init", "engine", "--receipt", &file],
         "grep Seccomp: /proc/self/status",
-        Call::Start,
+        Call::Create,
         Does(Point::Before, does),
     );
     let run = behind.run().expect(0);

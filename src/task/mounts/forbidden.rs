@@ -9,21 +9,25 @@ use crate::engine::usual_sockets;
 use crate::error::Result;
 
 /// Neither these nor anything below them.
-const TREES: [&str; 10] = [
+const TREES: [&str; 9] = [
     "/proc",
     "/sys",
     "/dev",
     "/boot",
     "/etc",
+    // Sockets of the host's services.
+    "/run",
     "/var/lib/docker",
     "/var/lib/containerd",
     "/var/lib/containers",
-    "/run/containerd",
-    "/run/systemd",
 ];
 
 /// As [`TREES`], below the home directory of whoever runs this.
-const PRIVATE: [&str; 7] = [
+const PRIVATE: [&str; 11] = [
+    ".config/gcloud",
+    ".git-credentials",
+    ".netrc",
+    ".password-store",
     ".ssh",
     ".gnupg",
     ".aws",
@@ -34,9 +38,9 @@ const PRIVATE: [&str; 7] = [
 ];
 
 /// Not these themselves; what lies below them may be somebody's own.
-const PLACES: [&str; 19] = [
-    "/", "/bin", "/home", "/lib", "/lib64", "/media", "/mnt", "/opt", "/root", "/run", "/sbin",
-    "/srv", "/tmp", "/usr", "/var", "/var/lib", "/var/log", "/var/run", "/var/tmp",
+const PLACES: [&str; 17] = [
+    "/", "/bin", "/home", "/lib", "/lib64", "/media", "/mnt", "/opt", "/root", "/sbin", "/srv",
+    "/tmp", "/usr", "/var", "/var/lib", "/var/log", "/var/tmp",
 ];
 
 /// What other engines and runtimes listen on.
@@ -57,7 +61,8 @@ const SYSTEM: [&str; 8] = [
 pub(super) struct Forbidden {
     trees: Vec<(Id, PathBuf)>,
     places: Vec<(Id, PathBuf)>,
-    sockets: Vec<PathBuf>,
+    /// Engines' sockets, and what is private.
+    holds: Vec<PathBuf>,
 }
 
 impl Forbidden {
@@ -69,18 +74,22 @@ impl Forbidden {
             .iter()
             .flat_map(|home| PRIVATE.map(|name| home.join(name)));
         let places = PLACES.map(PathBuf::from).into_iter().chain(home.clone());
-        let sockets = usual_sockets()
+        let private: Vec<PathBuf> = private.collect();
+        let holds = usual_sockets()
             .into_iter()
             .chain(OTHER_SOCKETS.map(PathBuf::from))
-            .chain([engine.to_owned()]);
+            .chain([engine.to_owned()])
+            .chain(private.iter().cloned())
+            .filter_map(|path| real(&path))
+            .collect();
         Self {
             trees: known(trees.chain(private)),
             places: known(places),
-            sockets: sockets.filter_map(|socket| real(&socket)).collect(),
+            holds,
         }
     }
 
-    pub(super) fn check(&self, source: &Source) -> Result<()> {
+    pub(super) fn check(&self, source: &Source, writable: bool) -> Result<()> {
         if let Some((_, tree)) = self.trees.iter().find(|(id, _)| source.chain.contains(id)) {
             return Err(source.refused(&format!(
                 "nothing of {} is ever mounted; copy what the task needs to a directory of its own",
@@ -93,15 +102,26 @@ impl Forbidden {
                 place.display()
             )));
         }
-        for socket in &self.sockets {
-            // The socket, and every directory that holds it.
-            if socket
+        let program = std::env::current_exe().ok().filter(|_| writable);
+        if let Some(program) = program
+            && program
                 .ancestors()
                 .any(|above| Id::of(above) == Some(source.id))
-            {
+        {
+            return Err(source.refused(&format!(
+                "the task could replace {}, which you would run next; mount it read-only",
+                program.display()
+            )));
+        }
+        for holds in &self.holds {
+            // It itself, and every directory above it.
+            let is_in = holds
+                .ancestors()
+                .any(|above| Id::of(above) == Some(source.id));
+            if is_in {
                 return Err(source.refused(&format!(
-                    "it is or holds {}: whoever reaches that socket owns the host",
-                    socket.display()
+                    "it is or holds {}, and whoever has that owns the host or your account",
+                    holds.display()
                 )));
             }
         }
@@ -130,7 +150,7 @@ mod tests {
     use crate::error::Code;
 
     fn check(path: &Path) -> Result<()> {
-        Forbidden::of_this_host(Path::new("/nowhere.sock")).check(&Source::look(path)?)
+        Forbidden::of_this_host(Path::new("/nowhere.sock")).check(&Source::look(path)?, false)
     }
 
     #[test]
@@ -174,7 +194,8 @@ mod tests {
         std::fs::create_dir(&beside).unwrap();
         let socket = inner.join("engine.sock");
         let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
-        let check = |path: &Path| Forbidden::of_this_host(&socket).check(&Source::look(path)?);
+        let check =
+            |path: &Path| Forbidden::of_this_host(&socket).check(&Source::look(path)?, false);
         for holder in [&inner, &dir.join("a"), &dir.join("a/b/../../a"), &dir] {
             let error = check(holder).unwrap_err();
             assert!(error.to_string().contains("engine.sock"), "{error}");

@@ -5,6 +5,8 @@ use crate::error::shown;
 use crate::model::Info;
 use crate::protocol::security::{Host, Seccomp};
 use crate::protocol::units::{show_cpus, show_size};
+use crate::task::disk::unbounded_disk;
+use crate::task::mounts::CheckedMount;
 use crate::task::plan::Plan;
 use crate::task::seccomp::Filter;
 
@@ -20,6 +22,8 @@ impl Plan {
             self.network(),
             held("namespaces", "PID, IPC, UTS, mount and network of its own"),
             held("host's devices", "none"),
+            self.hosts_files(),
+            self.disk(),
         ]);
         found.extend(self.bounds());
         found.extend([self.process_1(), self.removal(), self.applied()]);
@@ -59,9 +63,39 @@ impl Plan {
         lacking(
             name,
             Strength::SwitchedOff,
-            "writable, in a layer on the host's disk that has no bound",
+            "writable",
             "leave --writable-root out",
         )
+    }
+
+    fn hosts_files(&self) -> Protection {
+        let name = "host's files";
+        let shown = |mount: &CheckedMount| {
+            let how = if mount.read_only { "" } else { " (writable)" };
+            format!("{}{how}", shown(&mount.source))
+        };
+        let mounted: Vec<String> = self.mounts.iter().map(shown).collect();
+        if mounted.is_empty() {
+            return held(name, "none");
+        }
+        lacking(
+            name,
+            Strength::Weaker,
+            mounted.join(", "),
+            "copies, by --copy-in and --artifact",
+        )
+    }
+
+    fn disk(&self) -> Protection {
+        match unbounded_disk(&self.spec) {
+            None => held("disk", "all that the task can write is bounded"),
+            Some(why) => lacking(
+                "disk",
+                Strength::Weaker,
+                why,
+                "--require-disk-bound refuses it",
+            ),
+        }
     }
 
     fn network(&self) -> Protection {
@@ -78,8 +112,12 @@ impl Plan {
 
     fn bounds(&self) -> [Protection; 4] {
         let limits = &self.limits;
+        let swap = match limits.memory_swap.saturating_sub(limits.memory) {
+            0 => "without swap".to_owned(),
+            swap => format!("and {} of swap", show_size(swap)),
+        };
         let memory = format!(
-            "{} without swap, /dev/shm {}",
+            "{} {swap}, /dev/shm {}",
             show_size(limits.memory),
             show_size(limits.shm_size)
         );
