@@ -118,18 +118,23 @@ impl Exec {
             let entered = Raw::enter()?;
             raw.get_or_init(|| entered);
         }
-        let deadline = spec.timeout.map(|timeout| Instant::now() + timeout);
+        let timeout = spec.timeout;
         let mut receipt = runner.run(spec, io, &signals.canceller).await?;
         drop(raw);
         if let Some(beside) = beside {
             let _ = tokio::time::timeout(SWEEP_PATIENCE, beside).await;
         }
+        // What the task has left of its time is its reader's.
+        let deadline = timeout.map(|timeout| {
+            let ran = Duration::from_secs_f64(receipt.phases_ms.run / 1e3);
+            Instant::now() + timeout.saturating_sub(ran).max(Duration::from_secs(1))
+        });
         // The container is gone; what is left is our own reader's pace.
         let written = tokio::select! {
             written = writer.done => written.ok(),
             () = signals.again() => None,
             () = async { match deadline {
-                Some(deadline) => tokio::time::sleep_until(deadline.max(Instant::now() + Duration::from_secs(1))).await,
+                Some(deadline) => tokio::time::sleep_until(deadline).await,
                 None => std::future::pending().await,
             } } => None,
         };

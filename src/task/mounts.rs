@@ -13,6 +13,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 pub(super) use share::{Share, label, refuse_shared};
+pub(super) use source::Source;
 
 use super::files::FILES_DIR;
 use super::rules::MountRules;
@@ -22,7 +23,6 @@ use super::user::User;
 use crate::error::{Code, Error, Result, shown};
 use crate::protocol::order::{MountCheck, SECRETS};
 use forbidden::Forbidden;
-use source::Source;
 
 /// So many mounts at most.
 const MAX_COUNT: usize = 64;
@@ -221,7 +221,8 @@ pub(super) fn is_within(path: &str, directory: &str) -> bool {
 #[derive(Debug, Default)]
 pub(super) struct Looked {
     pub(super) mounts: Vec<CheckedMount>,
-    writable: Vec<Source>,
+    /// What the task may write to.
+    pub(super) writable: Vec<Source>,
     /// Who owns the workspace.
     pub(super) owner: Option<User>,
     pub(super) warnings: Vec<String>,
@@ -231,14 +232,6 @@ impl Looked {
     /// Whether the task may write to any of it.
     pub(super) fn is_writable(&self) -> bool {
         !self.writable.is_empty()
-    }
-
-    /// Takes what the task may write to, against all other tasks, until the shares are dropped.
-    ///
-    /// # Errors
-    /// `ACODE-CTN-012` when another task has it.
-    pub(super) fn share(&self) -> Result<Vec<Share>> {
-        self.writable.iter().map(Share::take).collect()
     }
 }
 

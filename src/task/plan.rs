@@ -8,7 +8,7 @@ use super::fallback::engines_filter;
 use super::hosts_file;
 use super::image::{Found, OnPull, Wanted};
 use super::limits::{HostCapacity, Resolved};
-use super::mounts::{self, CheckedMount, Looked, Share};
+use super::mounts::{self, CheckedMount, Looked, Share, Source};
 use super::policy::{Surroundings, create_body, process};
 use super::receipt::ImageReceipt;
 use super::runner::Runner;
@@ -51,7 +51,8 @@ pub struct Plan {
     /// Create was refused with our own process 1, or something that was sent with it.
     pub(super) dropped_our_init: bool,
     pub(super) mounts: Vec<CheckedMount>,
-    /// Released with the plan.
+    writable: Vec<Source>,
+    /// Taken when it is to run, released with the plan.
     pub(super) shares: Vec<Share>,
     /// Which filter of system calls it has.
     pub(super) filter: Filter,
@@ -141,7 +142,6 @@ impl Plan {
             inspect,
             pull,
         } = wanted.find(engine, on_pull).await?;
-        let shares = looked.share()?;
         let created = engine.now();
         // What is kept is kept for a day, however short its task was to be.
         let lifetime = match spec.timeout {
@@ -175,7 +175,8 @@ impl Plan {
             labels,
             image_config: inspect.config,
             mounts: looked.mounts,
-            shares,
+            writable: looked.writable,
+            shares: Vec::new(),
         };
         plan.write_body(engine)?;
         Ok(plan)
@@ -281,6 +282,19 @@ impl Plan {
         Ok(Some(FirstOrders { told, orders }))
     }
 
+    /// Takes what the task may write to, against all other tasks.
+    ///
+    /// # Errors
+    /// `ACODE-CTN-012` when another task has it.
+    pub(super) fn share(&mut self) -> Result<()> {
+        self.shares = self
+            .writable
+            .iter()
+            .map(Share::take)
+            .collect::<Result<_>>()?;
+        Ok(())
+    }
+
     /// Whether the engine's process 1 could do as well.
     pub(super) fn can_do_without_our_init(&self) -> bool {
         self.init.is_ok() && needs_our_init(&self.spec).is_none()
@@ -312,7 +326,7 @@ impl Plan {
             our_filter: (self.filter == Filter::Ours).then_some(&*self.filter_option),
         };
         let mut labels = self.spec.labels.clone();
-        labels.extend(mounts::label(&self.shares).map(|paths| (WRITABLE.to_owned(), paths)));
+        labels.extend(mounts::label(&self.writable).map(|paths| (WRITABLE.to_owned(), paths)));
         labels.extend(self.labels.to_map());
         self.body = create_body(
             &self.spec,

@@ -132,7 +132,7 @@ pub(super) async fn run_planned(
         clock.phase(|phases| &mut phases.prepare);
         clock.pulled(pull.take());
         let operation = plan.operation.clone();
-        let create = TaskContainer::create_planned(runner, plan);
+        let create = Box::pin(TaskContainer::create_planned(runner, plan));
         let container = unless_cancelled(&requests, &operation, create)
             .await
             .inspect_err(|error| tracing::error!(%error, "create failed"))?;

@@ -171,13 +171,16 @@ impl Runner {
 
     /// Checks `spec`, for a task that is to run: one that is refused is audited.
     pub(super) async fn admit(&self, spec: TaskSpec, on_pull: Option<&OnPull>) -> Result<Plan> {
-        let Some(audit) = &self.audit else {
-            return Plan::with(self, spec, on_pull).await;
-        };
         let (session, task) = (spec.session.clone(), spec.task.clone());
-        Plan::with(self, spec, on_pull)
-            .await
-            .inspect_err(|error| audit.refused(&session, &task, error))
+        let mut admitted = Plan::with(self, spec, on_pull).await;
+        if let Ok(plan) = &mut admitted {
+            admitted = plan.share().and(admitted);
+        }
+        admitted.inspect_err(|error| {
+            if let Some(audit) = &self.audit {
+                audit.refused(&session, &task, error);
+            }
+        })
     }
 }
 

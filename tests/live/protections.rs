@@ -1,13 +1,10 @@
 //! What the program says of the protections: before a task, of the host, and after it.
 
 use std::collections::BTreeMap;
-use std::fs;
 
 use acode_rt::model::LogConfig;
 use serde_json::Value;
 
-use crate::behind::{Behind, Does, What};
-use crate::fault_proxy::{Action, Call, Point};
 use crate::support::{Ctx, IMAGE, tests};
 
 tests![
@@ -15,7 +12,6 @@ tests![
     explain_creates_nothing_and_belongs_to_dry_run,
     doctor_says_what_the_host_has,
     what_the_engine_was_not_asked_for_is_never_there,
-    nfr_020a_27_an_engine_that_refuses_our_filter_runs_the_task_with_its_own,
 ];
 
 /// State and way of each protection, by its name.
@@ -173,37 +169,4 @@ fn what_the_engine_was_not_asked_for_is_never_there(ctx: &Ctx) {
             "{receipt:?}"
         );
     });
-}
-
-/// As on an engine whose runtime does not understand it: the task runs, filtered, and the receipt says how.
-fn nfr_020a_27_an_engine_that_refuses_our_filter_runs_the_task_with_its_own(ctx: &Ctx) {
-    if ctx.target.is_podman() {
-        return ctx.ignored.set(Some("Podman has its own filter here"));
-    }
-    let message = r#"{"message":"unknown action"}"#;
-    let refusal = format!(
-        "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{message}",
-        message.len()
-    );
-    let does = vec![What::Just(Action::Answer(refusal.into_bytes()))];
-    let file = ctx.file("receipt.json");
-    let mut behind = Behind::new(
-        ctx,
-        "refused",
-        &["--init", "engine", "--receipt", &file],
-        "grep Seccomp: /proc/self/status",
-        Call::Create,
-        Does(Point::Before, does),
-    );
-    let run = behind.run().expect(0);
-    assert_eq!(run.out(), "Seccomp:\t2\n");
-    assert!(
-        run.err().contains("filter of system calls"),
-        "{}",
-        run.err()
-    );
-    let receipt: Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
-    assert_eq!(receipt["protections"]["seccomp"], "engine");
-    assert_ne!(receipt["protections"]["seccomp_because"], Value::Null);
-    assert_eq!(receipt["removed"], true);
 }

@@ -24,7 +24,7 @@ pub(crate) struct Share {
 impl Share {
     /// # Errors
     /// `ACODE-CTN-012` when another task has it; trying again later can help.
-    pub(super) fn take(source: &Source) -> Result<Self> {
+    pub(in crate::task) fn take(source: &Source) -> Result<Self> {
         // Through /proc, so that it is what was looked at.
         let file = File::open(format!("/proc/self/fd/{}", source.fd.as_raw_fd()))
             .map_err(|error| source.refused("we cannot read it ourselves").because(error))?;
@@ -93,8 +93,8 @@ pub(crate) async fn refuse_shared(
 }
 
 /// The label's value.
-pub(crate) fn label(shares: &[Share]) -> Option<String> {
-    let paths: Vec<&str> = shares.iter().map(|share| share.path.as_str()).collect();
+pub(in crate::task) fn label(writable: &[Source]) -> Option<String> {
+    let paths: Vec<&str> = writable.iter().map(|source| source.path.as_str()).collect();
     (!paths.is_empty()).then(|| serde_json::json!(paths).to_string())
 }
 

@@ -64,8 +64,9 @@ impl Id {
     }
 }
 
-#[derive(Debug)]
-pub(super) struct Source {
+/// An opened source.
+#[derive(Debug, Clone)]
+pub(in crate::task) struct Source {
     pub(super) fd: Arc<OwnedFd>,
     /// Where it really is.
     pub(super) path: String,
