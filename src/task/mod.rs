@@ -10,6 +10,7 @@ mod disk;
 mod fallback;
 mod files;
 mod hosts_file;
+mod ids;
 mod image;
 mod limits;
 mod mounts;
@@ -42,12 +43,13 @@ pub use files::{
     Artifact, ArtifactRequest, CopiedIn, CopyIn, DEFAULT_LIMIT, FILES_DIR, Files, FilesReceipt,
     Skipped, unpack,
 };
+pub use ids::generated_id;
 pub use image::{OnPull, PullEvent, PullPolicy};
 pub use limits::{HostCapacity, Limits, Resolved, parse_throttle, parse_ulimit};
 pub use mounts::{BindMount, CheckedMount, Workspace};
 pub use outcome::{Cancel, Evidence, InitEvidence, Outcome, StartFailure};
 pub use output::OutputReport;
-pub use plan::{Plan, generated_id};
+pub use plan::Plan;
 pub use protections::{Protection, ProtectionsReceipt, Strength, host_protections};
 pub use receipt::{
     ContainerReceipt, EngineReceipt, HelpersReceipt, ImageReceipt, Phases, Receipt, SCHEMA,
