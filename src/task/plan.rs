@@ -24,6 +24,7 @@ use crate::protocol::labels::{TaskLabels, WRITABLE};
 use crate::protocol::name::ContainerName;
 use crate::protocol::order::{Hello, Order};
 use crate::protocol::record::Nonce;
+use crate::protocol::security::Host;
 use crate::sweep::owner;
 
 /// How long a container may be there when its task was given no time, or when it is kept.
@@ -356,18 +357,14 @@ fn needs_our_init(spec: &TaskSpec) -> Option<&'static str> {
 /// Who is who where the engine's users are not ours.
 async fn fit_user_namespace(engine: &Engine, spec: &mut TaskSpec, looked: &Looked) -> Result<()> {
     let info = engine.info().await?;
-    let has = |name: &str| {
-        info.security_options
-            .iter()
-            .any(|option| option.split(',').any(|part| part == name))
-    };
+    let host = Host::of(&info.security_options);
     let refused = |message: &str| Err(Error::invalid(Code::PolicyRefused, "mounts", message));
-    if has("name=userns") && looked.is_writable() {
+    if host.userns && looked.is_writable() {
         return refused(
             "the engine maps users (userns-remap), so that no task could write as the owner of a directory of the host; mount it read-only",
         );
     }
-    if let Some(owner) = looked.owner.filter(|_| has("name=rootless")) {
+    if let Some(owner) = looked.owner.filter(|_| host.rootless) {
         if owner.uid != nix::unistd::geteuid().as_raw() {
             return refused(
                 "a rootless engine can act only for the user that it runs as, who does not own the workspace; say --user",

@@ -29,8 +29,6 @@ pub const DEFAULT_LIMIT: u64 = 4 << 30;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct FilesReceipt {
-    /// Whether the engine bounds `/workspace` on disk: it does not.
-    pub disk_bounded: bool,
     /// What was copied in.
     pub copied_in: CopiedIn,
     /// The files that were brought out.
