@@ -15,8 +15,10 @@ use nix::unistd::geteuid;
 use serde_json::Value;
 use untouched::{Dir, PROGRAM, Run, Untouched, program, program_at};
 
-const COMMANDS: [&str; 10] = [
+const COMMANDS: [&str; 12] = [
     "exec",
+    "images",
+    "pull",
     "list",
     "inspect",
     "logs",
@@ -317,6 +319,18 @@ fn completions_know_every_command() {
 }
 
 /// Neither what we say nor what somebody else wrote colours a pipe.
+#[test]
+fn bash_completes_the_options_of_a_command() {
+    let script = Run::of(program().args(["completions", "bash"])).expect(0);
+    let complete = "COMP_WORDS=(acode-rt exec --art); COMP_CWORD=2; _acode__rt acode-rt --art exec; echo ${COMPREPLY[*]}";
+    let output = Command::new("bash")
+        .args(["-c", &format!("{}\n{complete}", script.stdout)])
+        .output()
+        .unwrap();
+    let found = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(found.trim(), "--artifact --artifact-limit");
+}
+
 #[test]
 fn there_are_no_escape_codes_where_there_is_no_terminal() {
     let host = "/no/such/\u{1b}[31mred.sock";

@@ -15,7 +15,9 @@ impl Completions {
     pub(crate) fn run(&self) -> i32 {
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut Cli::command(), "acode-rt", &mut script);
-        match render::print(&String::from_utf8_lossy(&script)) {
+        // clap_complete writes the hyphen of the name in two ways, so that bash never gets past the first word.
+        let script = String::from_utf8_lossy(&script).replace("acode__subcmd__rt", "acode__rt");
+        match render::print(&script) {
             Ok(()) => 0,
             Err(error) => {
                 render::note("error", &error.report());
