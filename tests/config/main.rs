@@ -221,10 +221,24 @@ fn defaults_are_those_of_tasks_and_of_global_options_alone() {
         Some("nonsense"),
     );
     // A session for `cleanup` would be removed; and a repository's nonsense is no matter of other commands.
-    for command in [&["list"][..], &["cleanup"], &["doctor", "--leaks"]] {
+    for command in [
+        &["list"][..],
+        &["images"],
+        &["inspect", "x"],
+        &["pull", "x"],
+        &["logs", "x"],
+        &["stop", "x"],
+        &["rm", "x"],
+        &["cleanup"],
+        &["doctor"],
+        &["doctor", "--leaks"],
+    ] {
         let run = files.run(command).expect(125);
-        let error: Value = serde_json::from_str(&run.stderr).unwrap();
-        assert_eq!(error["code"], "ACODE-CTN-008", "{command:?}");
+        let said = [run.stdout, run.stderr].concat();
+        assert!(
+            said.contains("ACODE-CTN-008") && !said.contains(".agent"),
+            "{command:?}: {said}"
+        );
     }
     let error: Value = serde_json::from_str(
         &files

@@ -41,7 +41,8 @@ pub(super) fn load(
         return Ok((None, Settings::default()));
     }
     let operator_file = first.get_one::<PathBuf>("config").cloned();
-    let runs_tasks = last.try_get_raw("repo").is_ok();
+    // By name: whether a command has an option `--repo`, its matches tell in debug builds only.
+    let runs_tasks = matches!(path.as_slice(), ["exec"] | ["config", "show"]);
     let repository = if runs_tasks {
         repository_of(last)?
     } else {
