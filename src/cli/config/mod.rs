@@ -84,11 +84,7 @@ fn repository_of(task: &ArgMatches) -> Result<Option<Found>> {
         Some(plain.map_or_else(|| PathBuf::from(&given), PathBuf::from))
     };
     let named = raw(task, "repo").map(PathBuf::from).or_else(workspace);
-    let root = match named {
-        Some(root) => Some(root),
-        None => file::repository_root()?,
-    };
-    root.map_or(Ok(None), |root| file::repository(&root))
+    named.map_or_else(file::around, |root| file::repository(&root))
 }
 
 /// An option's one value; `None` also where there is no such option.

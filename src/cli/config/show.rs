@@ -76,11 +76,8 @@ impl Check {
             (Some(file), Author::Operator) => combine(Some(file::named(&file)?), None)?,
             (Some(file), Author::Repository) => combine(usual()?, Some(file::named(&file)?))?,
             (None, _) => {
-                let root = self
-                    .repo
-                    .map_or_else(file::repository_root, |root| Ok(Some(root)))?;
-                let repository = root.map_or(Ok(None), |root| file::repository(&root))?;
-                combine(usual()?, repository)?
+                let named = self.repo.as_deref();
+                combine(usual()?, named.map_or_else(file::around, file::repository)?)?
             }
         };
         // Every default is read as its option reads it.
