@@ -35,7 +35,12 @@ fn the_repository_is_that_of_the_option_or_around_the_working_directory() {
         memory("repository", &["--repo", &files.dir.file("elsewhere")]),
         "4g from built-in"
     );
-    for workspace in [root.clone(), format!("{root}:ro")] {
+    for workspace in [
+        root.clone(),
+        format!("{root}:ro"),
+        format!("{root}:rw"),
+        "../repository:rw".into(),
+    ] {
         assert_eq!(memory("elsewhere", &["--workspace", &workspace]), here);
     }
     let elsewhere = files.dir.file("elsewhere");
@@ -45,6 +50,22 @@ fn the_repository_is_that_of_the_option_or_around_the_working_directory() {
         memory("repository", &["--workspace", &elsewhere]),
         "4g from built-in"
     );
+    // What cannot be a workspace has no file; what is wrong with it is no matter of configuration.
+    for workspace in [
+        "no/such",
+        "operator/acode-rt/none.yml",
+        "link/.agent/config.yml",
+    ] {
+        let workspace = files.dir.file(workspace);
+        assert_eq!(
+            memory("repository", &["--workspace", &workspace]),
+            "4g from built-in"
+        );
+        let run = files
+            .run(&["exec", "--workspace", &workspace, "--image", "x"])
+            .expect(125);
+        assert!(!run.stderr.contains("config "), "{}", run.stderr);
+    }
     // A worktree's .git is a file; a directory of the repository's is not its root.
     fs::remove_dir(files.dir.file("repository/.git")).unwrap();
     fs::write(files.dir.file("repository/.git"), "gitdir: /x").unwrap();

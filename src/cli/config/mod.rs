@@ -11,11 +11,11 @@ mod values;
 mod yaml;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use acode_rt::error::{Code, Result};
-use acode_rt::task::HostCapacity;
+use acode_rt::task::{HostCapacity, Workspace};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory};
 
@@ -75,16 +75,18 @@ fn innermost(matches: &ArgMatches) -> (Vec<&str>, &ArgMatches) {
     (names, last)
 }
 
-/// Where the repository is: `--repo`, else the workspace, else around the working directory.
+/// The file of the repository: of `--repo`, else of the workspace, else of what is around the working directory.
 fn repository_of(task: &ArgMatches) -> Result<Option<Found>> {
-    let workspace = || {
-        let given = raw(task, "workspace")?;
-        let text = given.to_str();
-        let plain = text.and_then(|text| text.strip_suffix(":ro"));
-        Some(plain.map_or_else(|| PathBuf::from(&given), PathBuf::from))
-    };
-    let named = raw(task, "repo").map(PathBuf::from).or_else(workspace);
-    named.map_or_else(file::around, |root| file::repository(&root))
+    if let Some(root) = raw(task, "repo") {
+        return file::repository(Path::new(&root));
+    }
+    let workspace = task.try_get_one::<Workspace>("workspace").ok().flatten();
+    match workspace {
+        // Whether a workspace can be one is said where it is looked at.
+        Some(workspace) if !workspace.source.is_dir() => Ok(None),
+        Some(workspace) => file::repository(&workspace.source),
+        None => file::around(),
+    }
 }
 
 /// An option's one value; `None` also where there is no such option.
