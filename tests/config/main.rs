@@ -214,6 +214,27 @@ fn a_default_that_is_wrong_is_said_with_its_line() {
 }
 
 #[test]
+fn an_option_that_needs_another_finds_it_in_a_file_too() {
+    let files = Files::new("needed", None, None);
+    let operator = files.dir.file("operator/acode-rt/config.yml");
+    let run = |options: &[&str]| {
+        files.run(&[&["exec", "--image", "x"], options, &["--", "true"]].concat())
+    };
+    let (changes, option) = (&["--audit-changes", "/etc/**"], &["--log-opt", "a=b"]);
+    run(changes).expect_error("ACODE-CTN-015");
+    run(option).expect_error("ACODE-CTN-015");
+    let log = files.dir.file("audit.jsonl");
+    fs::write(
+        &operator,
+        format!("defaults: {{audit-log: {log}, log-driver: local}}"),
+    )
+    .unwrap();
+    // Now it is the engine that is missing.
+    run(changes).expect_error("ACODE-CTN-008");
+    run(option).expect_error("ACODE-CTN-008");
+}
+
+#[test]
 fn defaults_are_those_of_tasks_and_of_global_options_alone() {
     let files = Files::new(
         "scope",
