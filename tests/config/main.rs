@@ -214,6 +214,55 @@ fn a_default_that_is_wrong_is_said_with_its_line() {
 }
 
 #[test]
+fn the_check_refuses_what_exec_would_refuse() {
+    for (line, said) in [
+        ("defaults: {user: root}", "defaults.user: "),
+        ("defaults: {user: 0}", "defaults.user: "),
+        ("defaults: {network: host}", "defaults.network: "),
+        ("docker: {network: host}", "docker.network: "),
+        ("defaults: {cap-add: [SYS_ADMIN]}", "defaults.cap-add: "),
+        ("defaults: {env: [A=1, =1]}", "defaults.env: "),
+        ("defaults: {workdir: foo}", "defaults.workdir: "),
+        ("defaults: {memory: 1}", "defaults.memory: "),
+        ("defaults: {blkio-weight: 5}", "defaults.blkio-weight: "),
+        ("defaults: {host: 'tcp://x'}", "defaults.host: "),
+        ("defaults: {log-opt: [a=b]}", "defaults.log-opt: "),
+        ("defaults: {audit-changes: [a]}", "defaults.audit-changes: "),
+        (
+            "defaults: {session: x, user: 0, keep: true}",
+            "defaults.user: ",
+        ),
+        (
+            "defaults: {require-disk-bound: true, artifact: [x]}",
+            "defaults.artifact: ",
+        ),
+        (
+            "policy: {capabilities: [CHOWN, SYS_ADMIN]}",
+            "policy.capabilities[1]: ",
+        ),
+        ("policy: {capabilities: [FOO]}", "those that may are CHOWN"),
+    ] {
+        let files = Files::new("as-exec", Some(&format!("# ours\n{line}\n")), None);
+        let run = files.run(&["config", "check"]).expect(125);
+        assert!(
+            run.stderr.contains(said) && run.stderr.contains("config.yml:2: "),
+            "{line}: {}",
+            run.stderr
+        );
+        let mut command = files.program_in("repository");
+        if line.contains("host: 'tcp") {
+            command.env_remove("DOCKER_HOST");
+        }
+        let run = Run::of(command.args(["exec", "--image", "x"])).expect(125);
+        assert!(!run.stderr.contains("ACODE-CTN-008"), "{line}");
+    }
+    // Nothing but the files is looked at, and what is right together is fine.
+    let fine = "defaults: {user: 0, allow-root: true, env-file: [/no/such], secret: ['a=file:/no/such'], language: rust}\npolicy: {capabilities: [cap_chown, KILL]}\n";
+    let files = Files::new("fine", Some(fine), None);
+    files.run(&["config", "check"]).expect(0);
+}
+
+#[test]
 fn an_option_that_needs_another_finds_it_in_a_file_too() {
     let files = Files::new("needed", None, None);
     let operator = files.dir.file("operator/acode-rt/config.yml");

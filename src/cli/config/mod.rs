@@ -1,6 +1,7 @@
 //! Configuration files: the operator's, which is trusted, and the repository's, which is hostile.
 
 mod arguments;
+mod check;
 mod file;
 mod languages;
 mod merge;

@@ -1,6 +1,5 @@
 //! What holds and who said it; whether a file is right.
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 
 use acode_rt::error::Result;
@@ -10,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::merge::{Setting, Settings};
 use super::values::{Author, Place};
-use super::{arguments, combine, file, innermost};
+use super::{check, combine, file, innermost};
 use crate::cli::exec_options::Exec;
 use crate::cli::{Cli, Global, render};
 
@@ -80,11 +79,7 @@ impl Check {
                 combine(usual()?, named.map_or_else(file::around, file::repository)?)?
             }
         };
-        // Every default is read as its option reads it.
-        let command = arguments::with_defaults(Cli::command(), &settings.options)?;
-        let command = arguments::without_environment(command);
-        let arguments = ["acode-rt", "exec"].map(OsString::from);
-        arguments::parse(command, arguments, &settings.options)?;
+        check::check(&settings)?;
         if global.json {
             return render::print_json(&json!({ "files": files(&settings) }));
         }
