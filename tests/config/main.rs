@@ -90,6 +90,10 @@ fn the_table_says_where_each_value_comes_from() {
     assert!(line("node").contains("team/node:1") && line("node").contains(".agent/config.yml:1"));
     assert!(line("python").contains("python:3.12-slim") && line("python").ends_with("built-in"));
     assert!(line("policy.deny").contains("root"));
+    // What somebody said comes first.
+    let at = |start: &str| shown.find(&format!("\n{start} ")).unwrap();
+    assert!(at("memory") < at("BUILT-IN") && at("BUILT-IN") < at("timeout"));
+    assert!(line("stop-timeout").ends_with(" 10s"));
 }
 
 #[test]

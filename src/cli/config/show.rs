@@ -1,5 +1,6 @@
 //! What holds and who said it; whether a file is right.
 
+use std::io::{IsTerminal, stdout};
 use std::path::PathBuf;
 
 use acode_rt::error::Result;
@@ -94,6 +95,9 @@ impl Check {
     }
 }
 
+/// Characters of a value on a terminal.
+const LONG: usize = 32;
+
 /// One setting.
 struct Row {
     name: String,
@@ -121,7 +125,14 @@ impl Show {
                 "files": files(settings),
             }));
         }
-        let mut text = table(&["SETTING", "VALUE", "FROM"], &rows);
+        let is_built_in = |row: &Row| matches!(row.from, From::BuiltIn);
+        let (built_in, said): (Vec<Row>, Vec<Row>) = rows.into_iter().partition(is_built_in);
+        let mut text = String::new();
+        if !said.is_empty() {
+            text.push_str(&table(&["SETTING", "VALUE", "FROM"], &said));
+            text.push('\n');
+        }
+        text.push_str(&table(&["BUILT-IN", "VALUE"], &built_in));
         text.push('\n');
         text.push_str(&table(&["LANGUAGE", "IMAGE", "FROM"], &images(settings)));
         let policy = policy(settings);
@@ -301,6 +312,13 @@ impl Row {
 }
 
 fn table(head: &[&str], rows: &[Row]) -> String {
-    let rows: Vec<Vec<String>> = rows.iter().map(Row::cells).collect();
+    let mut rows: Vec<Vec<String>> = rows.iter().map(Row::cells).collect();
+    for row in &mut rows {
+        row.truncate(head.len());
+        // A long value leaves room for who said it.
+        if head.len() > 2 && stdout().is_terminal() && row[1].chars().count() > LONG {
+            row[1] = row[1].chars().take(LONG - 1).chain(['…']).collect();
+        }
+    }
     render::table(head, &rows)
 }
