@@ -55,7 +55,7 @@ fn wrong_usage_exits_2() {
     let options = "--nope --memory=x --memory=-1 --cpus=many --pids=-1 --shm-size=1x --timeout=1x --timeout=-1s \
         --ulimit=bogus=1 --ulimit=nofile=2:1 --tmpfs=relative --tmpfs=/x:exec --tmpfs=/a,b --label=acode.session=x \
         --label=ACODE.x=1 --label==x --prefix=Bad-Prefix --prefix= --device-read-bps=sda:1m --blkio-weight=x \
-        --device-write-iops=/dev/../x:1 --max-output=x --log-opt=a=b --log-level=loud --log-format=xml \
+        --device-write-iops=/dev/../x:1 --max-output=x --log-level=loud --log-format=xml \
         --copy-in= --copy-in=x:/etc --copy-in=x:../y --copy-in=/ --artifact= --artifact=/etc/passwd --artifact=../x --artifact=a[ \
         --artifact=x: --artifact-limit=x";
     for option in options.split_whitespace() {
@@ -229,7 +229,7 @@ fn fr_020a_91_what_cannot_be_right_is_refused_before_anybody_is_asked() {
         (
             "ACODE-CTN-015",
             "-u nobody|--user=-1|-u 1:x|--network=|--network a/b|-w relative|-w /a/../b|-e =x|-e A\nB=x|--env-file MISSING|\
-             --accept-ignored no-such|--log-driver local --log-opt odd|--tmpfs /workspace --artifact x|--tmpfs /workspace/src --copy-in x",
+             --accept-ignored no-such|--log-driver local --log-opt odd|--log-opt a=b|--audit-changes /etc/**|--dry-run --audit-changes /etc/**|--tmpfs /workspace --artifact x|--tmpfs /workspace/src --copy-in x",
         ),
         (
             "ACODE-CTN-007",

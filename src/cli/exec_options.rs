@@ -164,7 +164,7 @@ pub(crate) struct Exec {
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub(super) audit_log: Option<PathBuf>,
     /// List changed files that match, such as /etc/**, in the audit log
-    #[arg(long, value_name = "PATTERN", value_parser = Glob::parse, requires = "audit_log", help_heading = "Output")]
+    #[arg(long, value_name = "PATTERN", value_parser = Glob::parse, help_heading = "Output")]
     pub(super) audit_changes: Vec<Glob>,
     /// Copy the task's output to this file as well
     #[arg(long, value_name = "FILE", help_heading = "Output")]
@@ -176,12 +176,7 @@ pub(crate) struct Exec {
     #[arg(long, value_name = "DRIVER", help_heading = "Output")]
     pub(super) log_driver: Option<String>,
     /// An option of the log driver
-    #[arg(
-        long = "log-opt",
-        value_name = "KEY=VALUE",
-        requires = "log_driver",
-        help_heading = "Output"
-    )]
+    #[arg(long = "log-opt", value_name = "KEY=VALUE", help_heading = "Output")]
     pub(super) log_opts: Vec<String>,
     /// Leave the container there when the task has ended
     #[arg(long, help_heading = "Output")]
@@ -283,6 +278,10 @@ impl Exec {
         spec.max_output = self.max_output;
         spec.keep = self.keep;
         spec.log = self.log()?;
+        // Not clap's `requires`, which does not see what a configuration file says.
+        if self.audit_log.is_none() && !self.audit_changes.is_empty() {
+            return Err(alone("--audit-changes", "--audit-log"));
+        }
         spec.check()?;
         Ok(spec)
     }
@@ -294,7 +293,10 @@ impl Exec {
 
     fn log(&self) -> Result<Option<LogConfig>> {
         let Some(driver) = self.log_driver.clone() else {
-            return Ok(None);
+            if self.log_opts.is_empty() {
+                return Ok(None);
+            }
+            return Err(alone("--log-opt", "--log-driver"));
         };
         let pair = |text: &String| {
             text.split_once('=')
@@ -342,4 +344,9 @@ impl Exec {
             })
             .collect())
     }
+}
+
+fn alone(option: &str, needed: &str) -> Error {
+    let message = format!("{option} says nothing without {needed}; add that");
+    Error::invalid(Code::Configuration, "options", message)
 }

@@ -42,6 +42,15 @@ pub(crate) struct FileOptions {
 }
 
 impl FileOptions {
+    /// The same, without anything that would be read.
+    pub(super) fn without_secrets(self) -> Self {
+        Self {
+            secrets: Vec::new(),
+            secret_variables: Vec::new(),
+            ..self
+        }
+    }
+
     pub(super) fn apply(&self, spec: &mut TaskSpec) -> Result<()> {
         spec.workspace.clone_from(&self.workspace);
         spec.mounts = self.mount.iter().chain(&self.cache).cloned().collect();

@@ -58,7 +58,7 @@ pub use rules::{AllowedSource, ImageRules, Most, MountRules, Rules};
 pub use run::{Canceller, TaskIo, run};
 pub use runner::Runner;
 pub use secret::{MAX_SECRET, Secret, SecretPlace, SecretValue};
-pub use spec::{TaskSpec, WORKSPACE};
+pub use spec::{TaskSpec, WORKSPACE, check_capability};
 pub use tmpfs::Tmpfs;
 pub use usage::{Usage, UsageSource};
 pub use user::User;

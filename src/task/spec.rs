@@ -265,16 +265,25 @@ impl TaskSpec {
             ));
         }
         for capability in &self.cap_add {
-            if !ADDABLE.contains(&bare_capability(capability).as_str()) {
-                return Err(refused(format!(
-                    "capability '{}' may not be added; those that may are {}",
-                    shown(capability),
-                    ADDABLE.join(", ")
-                )));
-            }
+            check_capability(capability).map_err(refused)?;
         }
         Ok(())
     }
+}
+
+/// Whether a task may be given this capability at all, with or without `CAP_`.
+///
+/// # Errors
+/// A sentence that names those that may be added.
+pub fn check_capability(name: &str) -> Result<(), String> {
+    if ADDABLE.contains(&bare_capability(name).as_str()) {
+        return Ok(());
+    }
+    Err(format!(
+        "capability '{}' may not be added; those that may are {}",
+        shown(name),
+        ADDABLE.join(", ")
+    ))
 }
 
 /// A capability as the engine compares it: upper case, without `CAP_`.

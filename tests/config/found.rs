@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
@@ -34,7 +35,12 @@ fn the_repository_is_that_of_the_option_or_around_the_working_directory() {
         memory("repository", &["--repo", &files.dir.file("elsewhere")]),
         "4g from built-in"
     );
-    for workspace in [root.clone(), format!("{root}:ro")] {
+    for workspace in [
+        root.clone(),
+        format!("{root}:ro"),
+        format!("{root}:rw"),
+        "../repository:rw".into(),
+    ] {
         assert_eq!(memory("elsewhere", &["--workspace", &workspace]), here);
     }
     let elsewhere = files.dir.file("elsewhere");
@@ -44,6 +50,22 @@ fn the_repository_is_that_of_the_option_or_around_the_working_directory() {
         memory("repository", &["--workspace", &elsewhere]),
         "4g from built-in"
     );
+    // What cannot be a workspace has no file; what is wrong with it is no matter of configuration.
+    for workspace in [
+        "no/such",
+        "operator/acode-rt/none.yml",
+        "link/.agent/config.yml",
+    ] {
+        let workspace = files.dir.file(workspace);
+        assert_eq!(
+            memory("repository", &["--workspace", &workspace]),
+            "4g from built-in"
+        );
+        let run = files
+            .run(&["exec", "--workspace", &workspace, "--image", "x"])
+            .expect(125);
+        assert!(!run.stderr.contains("config "), "{}", run.stderr);
+    }
     // A worktree's .git is a file; a directory of the repository's is not its root.
     fs::remove_dir(files.dir.file("repository/.git")).unwrap();
     fs::write(files.dir.file("repository/.git"), "gitdir: /x").unwrap();
@@ -62,41 +84,83 @@ fn the_repository_is_that_of_the_option_or_around_the_working_directory() {
 }
 
 #[test]
-fn another_users_repository_around_us_is_not_believed() {
+fn a_repository_around_us_that_somebody_else_may_have_put_there_is_not_believed() {
     let files = Files::new("foreign", None, Some("docker: {images: {node: evil}}"));
-    let ours = files.show(&["--language", "node"]);
-    assert_eq!(setting(&ours, "image"), "evil from repository:1");
+    let root = files.dir.0.join("repository");
+    let parts = ["", ".git", ".agent", ".agent/config.yml"].map(|part| root.join(part));
+    let [top, git, agent, config] = &parts;
+    let chmod = |path: &Path, mode: u32| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let reset = || {
+        for part in &parts {
+            chmod(part, 0o755);
+        }
+    };
+    let options = ["config", "show", "--language", "node"];
+    let believed = |run: Run| assert!(run.expect(0).stdout.contains("evil"));
+    let refused = |run: Run, path: &Path, why: &str| {
+        let run = run.expect_error("ACODE-CTN-015");
+        let path = path.display().to_string();
+        let path = path.trim_end_matches('/');
+        for word in [why, "--repo", &format!("{path}: ")] {
+            assert!(run.stderr.contains(word), "no {word}: {}", run.stderr);
+        }
+    };
+    reset();
+    believed(files.run(&options));
+    for path in [top, agent, config] {
+        chmod(path, 0o777);
+        refused(files.run(&options), path, "everybody may write it");
+        refused(files.run(&["config", "check"]), path, "everybody may");
+        chmod(path, 0o1777);
+        refused(files.run(&options), path, "everybody may write it");
+        believed(files.run(&[&options[..], &["--repo", "../.."]].concat()));
+        // Ours, and a group's.
+        chmod(path, 0o775);
+        believed(files.run(&options));
+        reset();
+    }
     if !nix::unistd::geteuid().is_root() {
         eprintln!("only root can make another user's directory: the rest is not tested");
         return;
     }
     let copy = files.dir.0.join("program");
     Run::of(Command::new("cp").arg(untouched::PROGRAM).arg(&copy)).expect(0);
-    fs::set_permissions(&files.dir.0, fs::Permissions::from_mode(0o755)).unwrap();
-    let run = |owner: u32, options: &[&str]| {
-        let root = files.dir.0.join("repository");
-        std::os::unix::fs::chown(&root, Some(owner), Some(owner)).unwrap();
+    chmod(&files.dir.0, 0o755);
+    let run = |me: u32, more: &[&str]| {
         let mut command = program_at(&copy);
-        std::os::unix::process::CommandExt::uid(&mut command, 65534);
+        std::os::unix::process::CommandExt::uid(&mut command, me);
         Run::of(
             command
                 .current_dir(root.join("src"))
-                .args(["config", "show", "--language", "node"])
-                .args(options),
+                .args(options)
+                .args(more),
         )
     };
-    let refused = run(12345, &[]).expect_error("ACODE-CTN-015");
-    assert!(
-        refused.stderr.contains("another user's") && refused.stderr.contains("--repo"),
-        "{}",
-        refused.stderr
-    );
-    for (owner, options) in [(65534, &[][..]), (0, &[]), (12345, &["--repo", ".."])] {
-        assert!(
-            run(owner, options).expect(0).stdout.contains("evil"),
-            "{owner}"
-        );
+    let give = |path: &Path, owner: u32| {
+        std::os::unix::fs::chown(path, Some(owner), Some(owner)).unwrap();
+    };
+    believed(run(65534, &[]));
+    for path in [top, git, agent, config] {
+        for me in [65534, 0] {
+            give(path, 12345);
+            refused(run(me, &[]), path, "another user's");
+            believed(run(me, &["--repo", ".."]));
+            believed(run(me, &["--workspace", "..:ro"]));
+        }
+        give(path, 65534);
+        believed(run(65534, &[]));
+        give(path, 0);
     }
+    // As /tmp is, with somebody's repository in it; and a directory of root's that a group may write.
+    for (mode, why) in [(0o1777, "everybody may write it"), (0o775, "a group may")] {
+        chmod(top, mode);
+        refused(run(65534, &[]), top, why);
+    }
+    // Without a file of that name nobody has to be believed.
+    fs::remove_file(config).unwrap();
+    run(65534, &[]).expect(0);
 }
 
 #[test]

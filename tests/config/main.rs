@@ -90,6 +90,10 @@ fn the_table_says_where_each_value_comes_from() {
     assert!(line("node").contains("team/node:1") && line("node").contains(".agent/config.yml:1"));
     assert!(line("python").contains("python:3.12-slim") && line("python").ends_with("built-in"));
     assert!(line("policy.deny").contains("root"));
+    // What somebody said comes first.
+    let at = |start: &str| shown.find(&format!("\n{start} ")).unwrap();
+    assert!(at("memory") < at("BUILT-IN") && at("BUILT-IN") < at("timeout"));
+    assert!(line("stop-timeout").ends_with(" 10s"));
 }
 
 #[test]
@@ -214,6 +218,76 @@ fn a_default_that_is_wrong_is_said_with_its_line() {
 }
 
 #[test]
+fn the_check_refuses_what_exec_would_refuse() {
+    for (line, said) in [
+        ("defaults: {user: root}", "defaults.user: "),
+        ("defaults: {user: 0}", "defaults.user: "),
+        ("defaults: {network: host}", "defaults.network: "),
+        ("docker: {network: host}", "docker.network: "),
+        ("defaults: {cap-add: [SYS_ADMIN]}", "defaults.cap-add: "),
+        ("defaults: {env: [A=1, =1]}", "defaults.env: "),
+        ("defaults: {workdir: foo}", "defaults.workdir: "),
+        ("defaults: {memory: 1}", "defaults.memory: "),
+        ("defaults: {blkio-weight: 5}", "defaults.blkio-weight: "),
+        ("defaults: {host: 'tcp://x'}", "defaults.host: "),
+        ("defaults: {log-opt: [a=b]}", "defaults.log-opt: "),
+        ("defaults: {audit-changes: [a]}", "defaults.audit-changes: "),
+        (
+            "defaults: {session: x, user: 0, keep: true}",
+            "defaults.user: ",
+        ),
+        (
+            "defaults: {require-disk-bound: true, artifact: [x]}",
+            "defaults.artifact: ",
+        ),
+        (
+            "policy: {capabilities: [CHOWN, SYS_ADMIN]}",
+            "policy.capabilities[1]: ",
+        ),
+        ("policy: {capabilities: [FOO]}", "those that may are CHOWN"),
+    ] {
+        let files = Files::new("as-exec", Some(&format!("# ours\n{line}\n")), None);
+        let run = files.run(&["config", "check"]).expect(125);
+        assert!(
+            run.stderr.contains(said) && run.stderr.contains("config.yml:2: "),
+            "{line}: {}",
+            run.stderr
+        );
+        let mut command = files.program_in("repository");
+        if line.contains("host: 'tcp") {
+            command.env_remove("DOCKER_HOST");
+        }
+        let run = Run::of(command.args(["exec", "--image", "x"])).expect(125);
+        assert!(!run.stderr.contains("ACODE-CTN-008"), "{line}");
+    }
+    // Nothing but the files is looked at, and what is right together is fine.
+    let fine = "defaults: {user: 0, allow-root: true, env-file: [/no/such], secret: ['a=file:/no/such'], language: rust}\npolicy: {capabilities: [cap_chown, KILL]}\n";
+    let files = Files::new("fine", Some(fine), None);
+    files.run(&["config", "check"]).expect(0);
+}
+
+#[test]
+fn an_option_that_needs_another_finds_it_in_a_file_too() {
+    let files = Files::new("needed", None, None);
+    let operator = files.dir.file("operator/acode-rt/config.yml");
+    let run = |options: &[&str]| {
+        files.run(&[&["exec", "--image", "x"], options, &["--", "true"]].concat())
+    };
+    let (changes, option) = (&["--audit-changes", "/etc/**"], &["--log-opt", "a=b"]);
+    run(changes).expect_error("ACODE-CTN-015");
+    run(option).expect_error("ACODE-CTN-015");
+    let log = files.dir.file("audit.jsonl");
+    fs::write(
+        &operator,
+        format!("defaults: {{audit-log: {log}, log-driver: local}}"),
+    )
+    .unwrap();
+    // Now it is the engine that is missing.
+    run(changes).expect_error("ACODE-CTN-008");
+    run(option).expect_error("ACODE-CTN-008");
+}
+
+#[test]
 fn defaults_are_those_of_tasks_and_of_global_options_alone() {
     let files = Files::new(
         "scope",
@@ -221,10 +295,24 @@ fn defaults_are_those_of_tasks_and_of_global_options_alone() {
         Some("nonsense"),
     );
     // A session for `cleanup` would be removed; and a repository's nonsense is no matter of other commands.
-    for command in [&["list"][..], &["cleanup"], &["doctor", "--leaks"]] {
+    for command in [
+        &["list"][..],
+        &["images"],
+        &["inspect", "x"],
+        &["pull", "x"],
+        &["logs", "x"],
+        &["stop", "x"],
+        &["rm", "x"],
+        &["cleanup"],
+        &["doctor"],
+        &["doctor", "--leaks"],
+    ] {
         let run = files.run(command).expect(125);
-        let error: Value = serde_json::from_str(&run.stderr).unwrap();
-        assert_eq!(error["code"], "ACODE-CTN-008", "{command:?}");
+        let said = [run.stdout, run.stderr].concat();
+        assert!(
+            said.contains("ACODE-CTN-008") && !said.contains(".agent"),
+            "{command:?}: {said}"
+        );
     }
     let error: Value = serde_json::from_str(
         &files

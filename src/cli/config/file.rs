@@ -5,7 +5,6 @@ use std::env;
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use acode_rt::error::{Code, Error, Result};
@@ -17,6 +16,7 @@ use super::yaml::MAX_BYTES;
 /// Where a repository keeps its file.
 const DIRECTORY: &str = ".agent";
 const NAME: &str = "config.yml";
+const GIT: &str = ".git";
 
 /// A file's bytes.
 pub(super) struct Found {
@@ -63,29 +63,84 @@ fn usual_path() -> Option<PathBuf> {
     Some(base.join("acode-rt/config.yml"))
 }
 
-/// The repository's file below `root`. Neither it nor its directory may be a symbolic link; `root` may.
+/// The file of a repository that somebody named, whoever's it is. Neither it nor its directory may be a symbolic link; `root` may.
 ///
 /// # Errors
 /// `ACODE-CTN-015`.
 pub(super) fn repository(root: &Path) -> Result<Option<Found>> {
+    below(root, &open_root(root)?, |_| Ok(()))
+}
+
+/// The file of the repository that the working directory is in, whose root is the first directory upward that has `.git`.
+///
+/// # Errors
+/// `ACODE-CTN-015`, also where somebody else may have put it there: whoever may write above our directory could otherwise choose our images.
+pub(super) fn around() -> Result<Option<Found>> {
+    let Ok(here) = env::current_dir() else {
+        return Ok(None);
+    };
+    let has_git = |dir: &&Path| fs::symlink_metadata(dir.join(GIT)).is_ok();
+    let Some(root) = here.ancestors().find(has_git) else {
+        return Ok(None);
+    };
+    let me = nix::unistd::geteuid().as_raw();
+    let at_root = open_root(root)?;
+    let git = statat(&at_root, GIT, AtFlags::SYMLINK_NOFOLLOW);
+    let git = git.map_err(|error| unreadable(&root.join(GIT), error))?;
+    let of_root = fstat(&at_root).map_err(|error| unreadable(root, error))?;
+    below(root, &at_root, |opened| {
+        believe(&root.join(GIT), git.st_uid, 0, me)?;
+        believe(root, of_root.st_uid, of_root.st_mode, me)?;
+        let mut path = root.to_path_buf();
+        for (name, file) in [DIRECTORY, NAME].into_iter().zip(opened) {
+            path.push(name);
+            let found = fstat(file).map_err(|error| unreadable(&path, error))?;
+            believe(&path, found.st_uid, found.st_mode, me)?;
+        }
+        Ok(())
+    })
+}
+
+/// What was found and not named is believed where it is ours or root's, and where nobody else may write. In a directory of our own a group
+/// may: many systems give each user one.
+fn believe(path: &Path, owner: u32, mode: u32, me: u32) -> Result<()> {
+    let why = if owner != me && owner != 0 {
+        "it is another user's"
+    } else if mode & 0o002 != 0 {
+        "everybody may write it"
+    } else if mode & 0o020 != 0 && owner != me {
+        "it is not ours, and a group may write it"
+    } else {
+        return Ok(());
+    };
+    let message = format!(
+        "{why}, and the working directory is in that repository: name it with --repo if its configuration is to be read, or another directory if not"
+    );
+    Err(wrong(path, &message))
+}
+
+fn open_root(root: &Path) -> Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    openat(rustix::fs::CWD, root, flags, Mode::empty()).map_err(|error| unreadable(root, error))
+}
+
+/// The file below `at_root`, read once `believed` has looked at its directory and at itself.
+fn below(
+    root: &Path,
+    at_root: &OwnedFd,
+    believed: impl FnOnce([&OwnedFd; 2]) -> Result<()>,
+) -> Result<Option<Found>> {
     let path = root.join(DIRECTORY).join(NAME);
-    let directory = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let at_root = openat(rustix::fs::CWD, root, directory, Mode::empty())
-        .map_err(|error| unreadable(root, error))?;
-    let Some(kind) = kind_at(&at_root, DIRECTORY, &path)? else {
+    let Some(kind) = kind_at(at_root, DIRECTORY, &path)? else {
         return Ok(None);
     };
     if kind != FileType::Directory {
         let message = format!("{DIRECTORY} has to be a directory, and is {}", a(kind));
         return Err(wrong(&path, &message));
     }
-    let agent = openat(
-        &at_root,
-        DIRECTORY,
-        directory | OFlags::NOFOLLOW,
-        Mode::empty(),
-    )
-    .map_err(|error| unreadable(&path, error))?;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let agent = openat(at_root, DIRECTORY, flags, Mode::empty())
+        .map_err(|error| unreadable(&path, error))?;
     // Looked at before it is opened: to open some devices has an effect.
     let Some(kind) = kind_at(&agent, NAME, &path)? else {
         return Ok(None);
@@ -95,6 +150,7 @@ pub(super) fn repository(root: &Path) -> Result<Option<Found>> {
         OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file =
         openat(&agent, NAME, flags, Mode::empty()).map_err(|error| unreadable(&path, error))?;
+    believed([&agent, &file])?;
     Ok(Some(Found {
         name: path.display().to_string(),
         bytes: read(file, &path)?,
@@ -113,28 +169,6 @@ pub(super) fn named(path: &Path) -> Result<Found> {
         name: path.display().to_string(),
         bytes: read(file, path)?,
     })
-}
-
-/// The root of the repository that the working directory is in: the first directory upward that has `.git`.
-///
-/// # Errors
-/// `ACODE-CTN-015` where it is another user's: whoever may write above our directory could otherwise choose our images.
-pub(super) fn repository_root() -> Result<Option<PathBuf>> {
-    let Ok(here) = env::current_dir() else {
-        return Ok(None);
-    };
-    let has_git = |dir: &&Path| fs::symlink_metadata(dir.join(".git")).is_ok();
-    let Some(root) = here.ancestors().find(has_git) else {
-        return Ok(None);
-    };
-    let me = nix::unistd::geteuid().as_raw();
-    let owner = fs::metadata(root).map(|found| found.uid());
-    let trusted = owner.is_ok_and(|owner| me == 0 || owner == me || owner == 0);
-    if !trusted && fs::symlink_metadata(root.join(DIRECTORY)).is_ok() {
-        let message = "the working directory is in another user's repository; name it with --repo if its configuration is to be read";
-        return Err(wrong(&root.join(DIRECTORY).join(NAME), message));
-    }
-    Ok(trusted.then(|| root.to_path_buf()))
 }
 
 fn kind_at(directory: &OwnedFd, name: &str, path: &Path) -> Result<Option<FileType>> {

@@ -1,6 +1,7 @@
 //! Configuration files: the operator's, which is trusted, and the repository's, which is hostile.
 
 mod arguments;
+mod check;
 mod file;
 mod languages;
 mod merge;
@@ -11,11 +12,11 @@ mod values;
 mod yaml;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use acode_rt::error::{Code, Result};
-use acode_rt::task::HostCapacity;
+use acode_rt::task::{HostCapacity, Workspace};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory};
 
@@ -41,7 +42,8 @@ pub(super) fn load(
         return Ok((None, Settings::default()));
     }
     let operator_file = first.get_one::<PathBuf>("config").cloned();
-    let runs_tasks = last.try_get_raw("repo").is_ok();
+    // By name: whether a command has an option `--repo`, its matches tell in debug builds only.
+    let runs_tasks = matches!(path.as_slice(), ["exec"] | ["config", "show"]);
     let repository = if runs_tasks {
         repository_of(last)?
     } else {
@@ -74,20 +76,18 @@ fn innermost(matches: &ArgMatches) -> (Vec<&str>, &ArgMatches) {
     (names, last)
 }
 
-/// Where the repository is: `--repo`, else the workspace, else around the working directory.
+/// The file of the repository: of `--repo`, else of the workspace, else of what is around the working directory.
 fn repository_of(task: &ArgMatches) -> Result<Option<Found>> {
-    let workspace = || {
-        let given = raw(task, "workspace")?;
-        let text = given.to_str();
-        let plain = text.and_then(|text| text.strip_suffix(":ro"));
-        Some(plain.map_or_else(|| PathBuf::from(&given), PathBuf::from))
-    };
-    let named = raw(task, "repo").map(PathBuf::from).or_else(workspace);
-    let root = match named {
-        Some(root) => Some(root),
-        None => file::repository_root()?,
-    };
-    root.map_or(Ok(None), |root| file::repository(&root))
+    if let Some(root) = raw(task, "repo") {
+        return file::repository(Path::new(&root));
+    }
+    let workspace = task.try_get_one::<Workspace>("workspace").ok().flatten();
+    match workspace {
+        // Whether a workspace can be one is said where it is looked at.
+        Some(workspace) if !workspace.source.is_dir() => Ok(None),
+        Some(workspace) => file::repository(&workspace.source),
+        None => file::around(),
+    }
 }
 
 /// An option's one value; `None` also where there is no such option.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use acode_rt::error::Result;
 use acode_rt::protocol::image_pattern::ImagePattern;
 use acode_rt::protocol::units::{show_cpus, show_size};
-use acode_rt::task::{AllowedSource, Rules};
+use acode_rt::task::{AllowedSource, Rules, check_capability};
 
 use super::schema::{cpus, duration, pids, size};
 use super::values::{Item, Place};
@@ -50,7 +50,12 @@ pub(super) fn read(section: &Item<'_>) -> Result<Policy> {
             "mounts" => mounts(&item, &mut policy)?,
             "max" => most(&item, &mut policy)?,
             "networks" => policy.rules.networks = Some(names(&item, &mut policy)?),
-            "capabilities" => policy.rules.capabilities = Some(names(&item, &mut policy)?),
+            "capabilities" => {
+                for name in item.list()? {
+                    name.parsed(check_capability)?;
+                }
+                policy.rules.capabilities = Some(names(&item, &mut policy)?);
+            }
             "deny" => deny(&item, &mut policy)?,
             _ => {
                 return Err(item.unknown(&[

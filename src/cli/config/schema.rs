@@ -210,6 +210,9 @@ pub(super) fn size(item: &Item<'_>) -> Result<u64> {
 }
 
 pub(super) fn cpus(item: &Item<'_>) -> Result<u64> {
+    if item.is_quoted() {
+        return Err(item.wrong("it has to be a number, such as 1.5, without quotation marks"));
+    }
     let nano = item.parsed(parse_cpus)?;
     if nano < 10_000_000 {
         return Err(item.wrong("the least is 0.01"));

@@ -1,6 +1,6 @@
 //! What holds and who said it; whether a file is right.
 
-use std::ffi::OsString;
+use std::io::{IsTerminal, stdout};
 use std::path::PathBuf;
 
 use acode_rt::error::Result;
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::merge::{Setting, Settings};
 use super::values::{Author, Place};
-use super::{arguments, combine, file, innermost};
+use super::{check, combine, file, innermost};
 use crate::cli::exec_options::Exec;
 use crate::cli::{Cli, Global, render};
 
@@ -76,18 +76,11 @@ impl Check {
             (Some(file), Author::Operator) => combine(Some(file::named(&file)?), None)?,
             (Some(file), Author::Repository) => combine(usual()?, Some(file::named(&file)?))?,
             (None, _) => {
-                let root = self
-                    .repo
-                    .map_or_else(file::repository_root, |root| Ok(Some(root)))?;
-                let repository = root.map_or(Ok(None), |root| file::repository(&root))?;
-                combine(usual()?, repository)?
+                let named = self.repo.as_deref();
+                combine(usual()?, named.map_or_else(file::around, file::repository)?)?
             }
         };
-        // Every default is read as its option reads it.
-        let command = arguments::with_defaults(Cli::command(), &settings.options)?;
-        let command = arguments::without_environment(command);
-        let arguments = ["acode-rt", "exec"].map(OsString::from);
-        arguments::parse(command, arguments, &settings.options)?;
+        check::check(&settings)?;
         if global.json {
             return render::print_json(&json!({ "files": files(&settings) }));
         }
@@ -101,6 +94,9 @@ impl Check {
         render::print(&text)
     }
 }
+
+/// Characters of a value on a terminal.
+const LONG: usize = 32;
 
 /// One setting.
 struct Row {
@@ -129,7 +125,14 @@ impl Show {
                 "files": files(settings),
             }));
         }
-        let mut text = table(&["SETTING", "VALUE", "FROM"], &rows);
+        let is_built_in = |row: &Row| matches!(row.from, From::BuiltIn);
+        let (built_in, said): (Vec<Row>, Vec<Row>) = rows.into_iter().partition(is_built_in);
+        let mut text = String::new();
+        if !said.is_empty() {
+            text.push_str(&table(&["SETTING", "VALUE", "FROM"], &said));
+            text.push('\n');
+        }
+        text.push_str(&table(&["BUILT-IN", "VALUE"], &built_in));
         text.push('\n');
         text.push_str(&table(&["LANGUAGE", "IMAGE", "FROM"], &images(settings)));
         let policy = policy(settings);
@@ -309,6 +312,13 @@ impl Row {
 }
 
 fn table(head: &[&str], rows: &[Row]) -> String {
-    let rows: Vec<Vec<String>> = rows.iter().map(Row::cells).collect();
+    let mut rows: Vec<Vec<String>> = rows.iter().map(Row::cells).collect();
+    for row in &mut rows {
+        row.truncate(head.len());
+        // A long value leaves room for who said it.
+        if head.len() > 2 && stdout().is_terminal() && row[1].chars().count() > LONG {
+            row[1] = row[1].chars().take(LONG - 1).chain(['…']).collect();
+        }
+    }
     render::table(head, &rows)
 }

@@ -159,6 +159,11 @@ impl<'a> Item<'a> {
         Ok(text)
     }
 
+    /// A word, also where it has digits alone.
+    pub(super) fn is_quoted(&self) -> bool {
+        matches!(self.node.value, Value::Scalar { plain: false, .. })
+    }
+
     /// Such a text as `parse` reads it.
     pub(super) fn parsed<T>(&self, parse: impl Fn(&str) -> Result<T, String>) -> Result<T> {
         parse(self.text()?).map_err(|why| self.wrong(&why))
