@@ -135,6 +135,7 @@ impl Plan {
             operation: &operation,
             policy: spec.pull,
             timeout: spec.pull_timeout,
+            in_full: runner.rules.images.are_about_names(),
         };
         let Found {
             receipt: image,
