@@ -5,6 +5,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use super::fallback::engines_filter;
+use super::files;
 use super::hosts_file;
 use super::image::{Found, OnPull, Wanted};
 use super::limits::{HostCapacity, Resolved};
@@ -89,6 +90,7 @@ impl Plan {
         let engine = runner.engine();
         spec.check()?;
         runner.rules.apply(&mut spec)?;
+        files::look_at_sources(&spec)?;
         let init = if spec.engine_init {
             Err("the engine's init was asked for")
         } else {

@@ -294,6 +294,11 @@ fn files_that_cannot_be_copied_in_stop_the_task_before_it_begins(ctx: &Ctx) {
         assert!(run.err().contains(source), "{}", run.err());
         assert_eq!(run.out(), "");
     }
+    // Found out before anything is created.
+    let run = ctx
+        .sh(&["-v", "--copy-in", "/no/such/file"], "echo ran")
+        .expect_error("ACODE-CTN-019");
+    assert!(!run.err().contains("creating container"), "{}", run.err());
     let run = ctx
         .sh(&["--artifact", "x:/proc/none/x"], "echo ran")
         .expect_error("ACODE-CTN-018");

@@ -16,6 +16,7 @@ use std::io::BufRead;
 use serde::Serialize;
 
 pub use extract::{Artifact, Skipped};
+pub(crate) use request::look_at_sources;
 pub use request::{ArtifactRequest, CopyIn, FILES_DIR, Files};
 pub(crate) use transfer::{collect, open_all};
 
