@@ -226,7 +226,8 @@ fn fr_020a_91_what_cannot_be_right_is_refused_before_anybody_is_asked() {
         ),
         (
             "ACODE-CTN-015",
-            "-u nobody|--user=-1|-u 1:x|--network=|--network a/b|-w relative|-w /a/../b|-e =x|-e A\nB=x|--env-file MISSING|\
+            "-u nobody|--user=-1|-u 1:x|--network=|--network a/b|-w relative|-w /a/../b|-e =x|-e A\nB=x|--env-file MISSING|--env-file /dev/zero|\
+             --env-file /proc/self/exe|\
              --accept-ignored no-such|--log-driver local --log-opt odd|--tmpfs /workspace --artifact x|--tmpfs /workspace/src --copy-in x",
         ),
         (
