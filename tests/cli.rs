@@ -270,8 +270,16 @@ fn errors_are_json_where_that_is_asked_for() {
         engine.exec("--json --memory 1k"),
         engine.exec("--json -w escape\u{1b}[31m"),
     ];
-    for run in runs {
-        let run = run.expect(125);
+    let wrong_usage = [
+        engine.run(&["list", "--json", "--nope"]),
+        engine.run(&["--json", "bogus"]),
+        engine.exec("--json --memory=x\u{1b}[31m"),
+        engine.exec("--json --copy-in=x:/etc"),
+        engine.run(&["--json", "rm"]),
+    ];
+    let runs = runs.into_iter().map(|run| run.expect(125));
+    let wrong_usage = wrong_usage.into_iter().map(|run| run.expect(2));
+    for run in runs.chain(wrong_usage) {
         let error: Value = serde_json::from_str(&run.stderr).unwrap();
         let text = |key: &str| {
             error[key]
