@@ -5,8 +5,6 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use super::fallback::engines_filter;
-use super::files;
-use super::hosts_file;
 use super::image::{Found, OnPull, Wanted};
 use super::limits::{HostCapacity, Resolved};
 use super::mounts::{self, CheckedMount, Looked, Share};
@@ -18,6 +16,7 @@ use super::secret;
 use super::spec::TaskSpec;
 use super::state::Told;
 use super::user::User;
+use super::{files, hosts_file};
 use crate::engine::Engine;
 use crate::error::{Code, Error, Kind, Result};
 use crate::model::{CreateBody, ImageConfig};
