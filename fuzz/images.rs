@@ -17,8 +17,8 @@ pub(crate) fn image(data: &[u8]) {
     let canonical = ImageRef::parse(&image.canonical()).expect("in full it is a reference too");
     assert_eq!(canonical.canonical(), image.canonical());
     assert_eq!(canonical.digest(), image.digest());
-    assert_eq!(everything.allows(&image), !image.is_id());
-    if image.is_id() {
+    assert_eq!(everything.allows(&image), !image.is_nameless());
+    if image.is_nameless() {
         return;
     }
     assert_eq!(canonical.registry(), image.registry());

@@ -232,6 +232,20 @@ impl Error {
         }
     }
 
+    fn advice(&self) -> Advice {
+        let advice = self.0.code.advice();
+        // Nothing failed, unless the clean-up did.
+        if self.is_cancelled() && self.0.cleanup.is_empty() {
+            return Advice {
+                title: "The task was cancelled before it began.",
+                causes: &[],
+                actions: &[],
+                ..advice
+            };
+        }
+        advice
+    }
+
     /// What happened, in one line, without code and advice.
     pub fn message(&self) -> String {
         let mut text = self.0.message.clone();
@@ -251,7 +265,7 @@ impl Error {
     /// `relevant_state`, `recoverable`, `details`.
     pub fn to_json(&self) -> Value {
         let inner = &*self.0;
-        let advice = inner.code.advice();
+        let advice = self.advice();
         let mut state = Map::new();
         state.insert("operation".into(), inner.operation.into());
         if let Some(subject) = &inner.subject {
@@ -282,12 +296,15 @@ impl Error {
 
     /// The error for people: what happened, likely causes, what to do.
     pub fn report(&self) -> String {
-        let advice = self.0.code.advice();
+        let advice = self.advice();
         let mut text = format!("{}: {self}", self.0.code.as_str());
         for (title, lines) in [
             ("likely causes", advice.causes),
             ("what to do", advice.actions),
         ] {
+            if lines.is_empty() {
+                continue;
+            }
             text.push_str("\n  ");
             text.push_str(title);
             text.push(':');

@@ -228,8 +228,9 @@ fn fr_020a_91_what_cannot_be_right_is_refused_before_anybody_is_asked() {
         ),
         (
             "ACODE-CTN-015",
-            "-u nobody|--user=-1|-u 1:x|--network=|--network a/b|-w relative|-w /a/../b|-e =x|-e A\nB=x|--env-file MISSING|\
-             --accept-ignored no-such|--log-driver local --log-opt odd|--log-opt a=b|--audit-changes /etc/**|--dry-run --audit-changes /etc/**|--tmpfs /workspace --artifact x|--tmpfs /workspace/src --copy-in x",
+            "-u nobody|--user=-1|-u 1:x|--network=|--network a/b|-w relative|-w /a/../b|-e =x|-e A\nB=x|--env-file MISSING|--env-file /dev/zero|\
+             --env-file /proc/self/exe|--accept-ignored no-such|--log-driver local --log-opt odd|--log-opt a=b|--audit-changes /etc/**|--dry-run --audit-changes /etc/**|\
+             --tmpfs /workspace --artifact x|--tmpfs /workspace/src --copy-in x",
         ),
         (
             "ACODE-CTN-007",
@@ -271,8 +272,16 @@ fn errors_are_json_where_that_is_asked_for() {
         engine.exec("--json --memory 1k"),
         engine.exec("--json -w escape\u{1b}[31m"),
     ];
-    for run in runs {
-        let run = run.expect(125);
+    let wrong_usage = [
+        engine.run(&["list", "--json", "--nope"]),
+        engine.run(&["--json", "bogus"]),
+        engine.exec("--json --memory=x\u{1b}[31m"),
+        engine.exec("--json --copy-in=x:/etc"),
+        engine.run(&["--json", "rm"]),
+    ];
+    let runs = runs.into_iter().map(|run| run.expect(125));
+    let wrong_usage = wrong_usage.into_iter().map(|run| run.expect(2));
+    for run in runs.chain(wrong_usage) {
         let error: Value = serde_json::from_str(&run.stderr).unwrap();
         let text = |key: &str| {
             error[key]

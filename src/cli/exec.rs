@@ -190,8 +190,18 @@ fn incomplete(receipt: &mut Receipt, status: u8, why: &str) {
 
 /// Says what the exit status alone does not.
 fn report(global: &Global, receipt: &Receipt, broken: Option<&Error>) {
+    let files = receipt.files.as_ref();
+    let lost = files.and_then(|files| files.failure(receipt.outcome.status() == 0));
+    let said = lost.as_ref().map(|error| (error.code(), error.message()));
+    let said = said.map(|(code, message)| format!("{}: {message}", code.as_str()));
     for warning in &receipt.warnings {
-        global.warn(warning);
+        // What is an error is not said twice.
+        if Some(warning) != said.as_ref() {
+            global.warn(warning);
+        }
+    }
+    if let Some(error) = lost {
+        render::error(global, &error.on(&receipt.container.name));
     }
     let on = &receipt.container.name;
     let failed = |code: Code, operation: &'static str, message: String| {

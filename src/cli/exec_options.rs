@@ -1,7 +1,8 @@
 //! The options of `exec`, and the task that they describe.
 
-use std::fs;
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use acode_rt::error::{Code, Error, Kind, Result};
@@ -229,6 +230,21 @@ pub(crate) enum When {
     Off,
 }
 
+/// No file of environment variables has more.
+const MAX_ENV_FILE: u64 = 1024 * 1024;
+
+fn read_env_file(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    let read = File::open(path)?
+        .take(MAX_ENV_FILE + 1)
+        .read_to_string(&mut text);
+    match read {
+        Ok(count) if count as u64 <= MAX_ENV_FILE => Ok(text),
+        Ok(_) => Err(io::Error::other("it has more than 1 MiB")),
+        Err(error) => Err(error),
+    }
+}
+
 impl Exec {
     /// The task, checked as far as that can be done without the engine.
     pub(super) fn spec(&self, settings: &Settings) -> Result<TaskSpec> {
@@ -319,7 +335,7 @@ impl Exec {
     fn environment(&self) -> Result<Vec<(String, String)>> {
         let mut lines = Vec::new();
         for path in &self.env_file {
-            let text = fs::read_to_string(path).map_err(|error| {
+            let text = read_env_file(path).map_err(|error| {
                 Error::new(
                     Code::Configuration,
                     Kind::Invalid,

@@ -22,11 +22,15 @@ pub(crate) struct FileOptions {
     #[arg(long, help_heading = "Files")]
     selinux_relabel: bool,
     /// A secret as the file /run/secrets/NAME, whose source is `file:PATH`, `env:VARIABLE` or `fd:NUMBER`
-    #[arg(long = "secret", value_name = "NAME=SOURCE", value_parser = SecretSource::parse, help_heading = "Files")]
-    secrets: Vec<SecretSource>,
+    #[arg(long = "secret", value_name = "NAME=SOURCE", help_heading = "Files")]
+    secrets: Vec<String>,
     /// A secret as the environment variable NAME
-    #[arg(long = "secret-env", value_name = "NAME=SOURCE", value_parser = SecretSource::parse, help_heading = "Files")]
-    secret_variables: Vec<SecretSource>,
+    #[arg(
+        long = "secret-env",
+        value_name = "NAME=SOURCE",
+        help_heading = "Files"
+    )]
+    secret_variables: Vec<String>,
     /// Copy a file or directory in before the task starts: under its own name to /workspace/src, which is the working directory then
     #[arg(long, value_name = "SRC[:DEST]", value_parser = CopyIn::parse, help_heading = "Files")]
     copy_in: Vec<CopyIn>,
@@ -55,11 +59,14 @@ impl FileOptions {
         spec.workspace.clone_from(&self.workspace);
         spec.mounts = self.mount.iter().chain(&self.cache).cloned().collect();
         spec.selinux_relabel = self.selinux_relabel;
-        for source in &self.secrets {
+        // Not by clap, which would repeat what may be a secret.
+        for text in &self.secrets {
+            let source = SecretSource::parse(text)?;
             spec.secrets
                 .push(Secret::file(&source.name, source.read()?));
         }
-        for source in &self.secret_variables {
+        for text in &self.secret_variables {
+            let source = SecretSource::parse(text)?;
             spec.secrets
                 .push(Secret::variable(&source.name, source.read()?));
         }

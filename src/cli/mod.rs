@@ -30,7 +30,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use acode_rt::engine::{Engine, Host};
-use acode_rt::error::Result;
+use acode_rt::error::{Code, Error, Result};
 use acode_rt::{Program, Runner};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
@@ -159,7 +159,10 @@ impl Global {
 /// Runs the program and returns its exit status.
 pub(crate) fn main() -> i32 {
     let arguments: Vec<OsString> = std::env::args_os().collect();
-    let first = Cli::command().get_matches_from(&arguments);
+    let first = match Cli::command().try_get_matches_from(&arguments) {
+        Ok(first) => first,
+        Err(error) => return usage(&error, &arguments),
+    };
     let configured = config::load(&first, arguments);
     let (matches, settings) = match configured {
         Ok((again, settings)) => (again.unwrap_or(first), settings),
@@ -209,6 +212,27 @@ pub(crate) fn main() -> i32 {
         render::error(global, &error);
         FAILED
     })
+}
+
+/// Help and version as they are; wrong usage as any other error where that is to be JSON. Gives the exit status.
+fn usage(error: &clap::Error, arguments: &[OsString]) -> i32 {
+    // It stands before the task's own arguments.
+    let mut ours = arguments.iter().take_while(|argument| *argument != "--");
+    if !error.use_stderr() || !ours.any(|argument| argument == "--json") {
+        error.exit();
+    }
+    let text = error.render().to_string();
+    // Behind the first empty line there is help for people.
+    let said: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .take_while(|line| !line.is_empty())
+        .collect();
+    let said = said.join(" ").replace(char::is_control, "?");
+    let message = said.strip_prefix("error: ").unwrap_or(&said);
+    let error = Error::invalid(Code::Configuration, "usage", message);
+    render::json_note(&error.to_json());
+    2
 }
 
 #[cfg(test)]

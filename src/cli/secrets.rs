@@ -21,11 +21,14 @@ enum From {
 }
 
 impl SecretSource {
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        // What was meant to be kept secret may stand in it.
+    /// # Errors
+    /// `ACODE-CTN-020`, which repeats nothing: what was meant to be kept secret may stand in it.
+    pub(crate) fn parse(text: &str) -> Result<Self> {
+        let invalid = |message| Error::invalid(Code::Secret, "secrets", message);
         let wrong = || {
-            "write it like token=file:PATH, token=env:VARIABLE or token=fd:3; a value on the command line would be no secret"
-                .to_owned()
+            invalid(
+                "a secret's source is written like token=file:PATH, token=env:VARIABLE or token=fd:3; a value on the command line would be no secret",
+            )
         };
         let (name, source) = text.split_once('=').ok_or_else(wrong)?;
         let (kind, rest) = source.split_once(':').ok_or_else(wrong)?;
@@ -35,9 +38,9 @@ impl SecretSource {
             "fd" => match rest.parse() {
                 Ok(number @ 3..) => From::Descriptor(number),
                 _ => {
-                    return Err(
-                        "a secret's descriptor is 3 or more, as in token=fd:3 3<FILE".into(),
-                    );
+                    return Err(invalid(
+                        "a secret's descriptor is 3 or more, as in token=fd:3 3<FILE",
+                    ));
                 }
             },
             _ => return Err(wrong()),

@@ -319,9 +319,15 @@ const ADVICE: [Advice; 20] = [
     Advice {
         code: "ACODE-CTN-019",
         kind: "artifact_failed",
-        title: "A wanted artifact could not be had.",
-        causes: &["the task did not write it"],
-        actions: &["check the path"],
+        title: "A file could not be copied in, or a wanted artifact could not be had.",
+        causes: &[
+            "the task did not write it, or elsewhere: paths are relative to /workspace/src",
+            "what is to be copied in is not there, or cannot be read",
+        ],
+        actions: &[
+            "check the path",
+            "see what came out: `files` in the receipt of --receipt",
+        ],
     },
     Advice {
         code: "ACODE-CTN-020",

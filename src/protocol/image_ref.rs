@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// A well-formed image reference, or an image id (`sha256:` and 64 hex digits, or 12 to 64 hex digits).
+/// A well-formed image reference, or an image id: `sha256:` and 64 hex digits, or the first of them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ImageRef(String);
 
@@ -29,6 +29,14 @@ impl ImageRef {
             return wrong("a digest is sha256: and 64 hex digits");
         }
         if is_digest(name) {
+            return Ok(Self(text.to_owned()));
+        }
+        if let Some(hex) = name.strip_prefix("sha256:") {
+            if !(1..=64).contains(&hex.len()) || !is_hex(hex) || digest.is_some() {
+                return wrong(
+                    "an id is sha256: and at most 64 hex digits; a repository of that name is docker.io/library/sha256",
+                );
+            }
             return Ok(Self(text.to_owned()));
         }
         let after_slash = name.rfind('/').map_or(0, |at| at + 1);
@@ -67,9 +75,14 @@ impl ImageRef {
         self.0.split('@').next().is_some_and(is_digest)
     }
 
-    /// Whether an engine may take it for an image's id, or the beginning of one, rather than for a name: bare hex digits, such as `cafe`.
+    /// Whether it is an id or the beginning of one, `sha256:…`: it has no name, and cannot be pulled.
+    pub fn is_nameless(&self) -> bool {
+        self.0.starts_with("sha256:")
+    }
+
+    /// Whether an engine may take it for an image's id, or the beginning of one, rather than for a name: `sha256:cafe`, or bare hex digits.
     pub fn may_be_id(&self) -> bool {
-        self.is_id() || is_hex(&self.0)
+        self.is_nameless() || is_hex(&self.0)
     }
 
     /// The digest that it asks for.
@@ -80,7 +93,14 @@ impl ImageRef {
         self.0.split_once('@').map(|(_, digest)| digest)
     }
 
-    /// The registry: `docker.io` unless said. An id has none, and neither has what follows here.
+    /// Whether it says which registry: then it is known in full.
+    pub fn has_registry(&self) -> bool {
+        self.0
+            .split_once('/')
+            .is_some_and(|(first, _)| is_domain(first))
+    }
+
+    /// The registry: `docker.io` unless said, also where one of its other names is. An id has none, and neither has what follows here.
     pub fn registry(&self) -> String {
         let repository = self.repository();
         let registry = repository.split('/').next().unwrap_or_default();
@@ -92,13 +112,11 @@ impl ImageRef {
         let (path, _) = self.path_and_tag();
         match path.split_once('/') {
             Some((first, rest)) if is_domain(first) => {
-                let registry = first.to_ascii_lowercase();
-                match registry.as_str() {
-                    "docker.io" | "index.docker.io" if rest.contains('/') => {
-                        format!("docker.io/{rest}")
-                    }
-                    "docker.io" | "index.docker.io" => format!("docker.io/library/{rest}"),
-                    _ => format!("{registry}/{rest}"),
+                let registry = one_registry(first);
+                if registry == "docker.io" && !rest.contains('/') {
+                    format!("docker.io/library/{rest}")
+                } else {
+                    format!("{registry}/{rest}")
                 }
             }
             Some(_) => format!("docker.io/{path}"),
@@ -116,6 +134,7 @@ impl ImageRef {
     /// `docker.io/library/busybox:latest` for `busybox`; an id as it is.
     pub fn canonical(&self) -> String {
         match self.digest() {
+            _ if self.is_nameless() && !self.is_id() => self.0.clone(),
             Some(digest) if self.is_id() => digest.to_owned(),
             Some(digest) => format!("{}@{digest}", self.repository()),
             None => self.tagged(),
@@ -138,6 +157,18 @@ impl ImageRef {
 impl fmt::Display for ImageRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+/// In lower case, and Docker Hub by its one name, so that no rule is got round by spelling.
+pub(crate) fn one_registry(text: &str) -> String {
+    let registry = text.to_ascii_lowercase();
+    let host = registry.strip_suffix(":443").unwrap_or(&registry);
+    match host {
+        "docker.io" | "index.docker.io" | "registry-1.docker.io" | "registry.hub.docker.com" => {
+            "docker.io".to_owned()
+        }
+        _ => registry,
     }
 }
 
@@ -221,6 +252,22 @@ mod tests {
                 "docker.io/library/busybox:latest",
             ),
             ("Index.Docker.io/a/b", "docker.io", "docker.io/a/b:latest"),
+            (
+                "registry-1.docker.io/library/busybox:1",
+                "docker.io",
+                "docker.io/library/busybox:1",
+            ),
+            (
+                "registry-1.docker.io:443/a/b",
+                "docker.io",
+                "docker.io/a/b:latest",
+            ),
+            ("docker.io:443/x", "docker.io", "docker.io/library/x:latest"),
+            (
+                "registry.hub.docker.com/x",
+                "docker.io",
+                "docker.io/library/x:latest",
+            ),
             ("localhost/x", "localhost", "localhost/x:latest"),
             (
                 "localhost:5000/x",
@@ -253,7 +300,10 @@ mod tests {
         for (text, may_be_id) in [
             ("cafe", true),
             ("0123456789ab", true),
+            ("sha256:cafe", true),
+            ("sha256:0123456789ab", true),
             ("cafe:latest", false),
+            ("docker.io/library/sha256:cafe", false),
             ("busybox", false),
             ("docker.io/cafe", false),
         ] {
@@ -288,6 +338,12 @@ mod tests {
             "é",
             "a/./b",
             "a@",
+            // An engine could take these for an id.
+            "sha256:",
+            "sha256:latest",
+            "sha256:CAFE",
+            &format!("sha256:{}", "a".repeat(65)),
+            &format!("sha256:cafe@sha256:{}", "a1".repeat(32)),
             &"a".repeat(513),
         ] {
             assert!(ImageRef::parse(text).is_err(), "{text:?}");

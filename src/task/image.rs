@@ -64,6 +64,8 @@ pub(super) struct Wanted<'a> {
     pub(super) policy: PullPolicy,
     /// For the whole pull, repeats among it.
     pub(super) timeout: Duration,
+    /// The engine is asked for the name in full: rules have judged that, and it might know a short one otherwise.
+    pub(super) in_full: bool,
 }
 
 impl Wanted<'_> {
@@ -77,13 +79,22 @@ impl Wanted<'_> {
                 on_pull(&event);
             }
         };
-        if self.policy != PullPolicy::Always || self.image.is_id() {
-            let missing = match engine.image_inspect(self.image).await {
+        // After a pull always in full: bare hex digits could be the id of another image.
+        let in_full = ImageRef::parse(&self.image.canonical())
+            .map_err(|why| Error::invalid(Code::Configuration, "pull", why))?;
+        if self.policy != PullPolicy::Always || self.image.is_nameless() {
+            let name = if self.in_full || self.image.has_registry() {
+                &in_full
+            } else {
+                self.image
+            };
+            let missing = match engine.image_inspect(name).await {
                 Ok(inspect) => return self.found(inspect, None),
                 Err(error) => error,
             };
-            let to_be_pulled =
-                missing.is_not_found() && self.policy == PullPolicy::Missing && !self.image.is_id();
+            let to_be_pulled = missing.is_not_found()
+                && self.policy == PullPolicy::Missing
+                && !self.image.is_nameless();
             if !to_be_pulled {
                 return Err(missing);
             }
@@ -103,9 +114,6 @@ impl Wanted<'_> {
         tokio::time::timeout(self.timeout, pulled)
             .await
             .map_err(|_| self.too_slow())??;
-        // In full: bare hex digits could be the id of another image.
-        let in_full = ImageRef::parse(&self.image.canonical())
-            .map_err(|why| Error::invalid(Code::Configuration, "pull", why))?;
         let inspect = engine.image_inspect(&in_full).await.map_err(|error| {
             if error.is_not_found() {
                 error.with_code(Code::PullFailed)
@@ -207,6 +215,7 @@ mod tests {
                 operation: "",
                 policy: PullPolicy::Missing,
                 timeout: Duration::ZERO,
+                in_full: false,
             };
             wanted
                 .found(inspect.clone(), None)

@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use super::fallback::engines_filter;
-use super::hosts_file;
 use super::ids::{random_bytes, uuid};
 use super::image::{Found, OnPull, Wanted};
 use super::limits::{HostCapacity, Resolved};
@@ -17,6 +16,7 @@ use super::secret;
 use super::spec::TaskSpec;
 use super::state::Told;
 use super::user::User;
+use super::{files, hosts_file};
 use crate::engine::Engine;
 use crate::error::{Code, Error, Result};
 use crate::model::{CreateBody, ImageConfig};
@@ -91,6 +91,7 @@ impl Plan {
         let engine = runner.engine();
         spec.check()?;
         runner.rules.apply(&mut spec)?;
+        files::look_at_sources(&spec)?;
         let init = if spec.engine_init {
             Err("the engine's init was asked for")
         } else {
@@ -137,6 +138,7 @@ impl Plan {
             operation: &operation,
             policy: spec.pull,
             timeout: spec.pull_timeout,
+            in_full: runner.rules.images.are_about_names(),
         };
         let Found {
             receipt: image,

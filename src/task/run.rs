@@ -254,7 +254,13 @@ async fn unless_cancelled<T>(
         }
         let stronger =
             requests.wait_for(|cancel| cancel.is_some_and(|cancel| cancel > Cancel::Stop));
-        let _ = tokio::time::timeout(LAST_STEP, stronger).await;
+        // Before it is planned nothing can have been made.
+        let patience = if operation.is_empty() {
+            Duration::ZERO
+        } else {
+            LAST_STEP
+        };
+        let _ = tokio::time::timeout(patience, stronger).await;
     };
     tokio::select! {
         biased;
@@ -264,16 +270,12 @@ async fn unless_cancelled<T>(
 }
 
 fn not_begun(operation: &str) -> Error {
-    let error = Error::new(
-        Code::StopFailed,
-        Kind::Cancelled,
-        "cancel",
-        "the task was cancelled before it began",
-    );
+    let cancelled =
+        |message: &str| Error::new(Code::StopFailed, Kind::Cancelled, "cancel", message);
     // It has none before it is planned.
     match operation {
-        "" => error,
-        id => error.with_operation_id(id),
+        "" => cancelled("the task was cancelled before anything was created"),
+        id => cancelled("the task was cancelled before it began").with_operation_id(id),
     }
 }
 

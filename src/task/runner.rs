@@ -157,6 +157,7 @@ impl Runner {
             operation: "",
             policy,
             timeout,
+            in_full: self.rules.images.are_about_names(),
         };
         Ok(wanted.find(&self.engine, on_pull).await?.receipt)
     }

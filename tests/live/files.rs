@@ -218,10 +218,38 @@ fn an_artifact_that_is_missing_is_no_success(ctx: &Ctx) {
     let (run, receipt) = sh_in(ctx, &dir, &options, "touch there");
     let run = run.expect(125);
     assert!(
-        run.err().contains("ACODE-CTN-019") && run.err().contains("none/at/all"),
+        run.err().contains("acode-rt: error: ACODE-CTN-019: ")
+            && run.err().contains("none/at/all, *.txt\n")
+            && run.err().contains("what to do"),
         "{}",
         run.err()
     );
+    assert_eq!(run.err().matches("none/at/all").count(), 1);
+    for quiet in [true, false] {
+        let how = if quiet { "-q" } else { "--json" };
+        let asked = [&options[..], &[how]].concat();
+        let run = sh_in(ctx, &dir, &asked, "touch there").0.expect(125);
+        let text = run.err();
+        if quiet {
+            assert!(
+                text.starts_with("acode-rt: error: ACODE-CTN-019: "),
+                "{text}"
+            );
+        } else {
+            let errors: Vec<serde_json::Value> = text
+                .lines()
+                .map(|line| serde_json::from_str(line).unwrap())
+                .filter(|line: &serde_json::Value| line["code"] == "ACODE-CTN-019")
+                .collect();
+            assert_eq!(errors.len(), 1, "{text}");
+            assert!(
+                !errors[0]["suggested_actions"]
+                    .as_array()
+                    .unwrap()
+                    .is_empty()
+            );
+        }
+    }
     assert_eq!(receipt["outcome"], json!({ "kind": "exited", "code": 0 }));
     assert_eq!(
         (&receipt["status"], &receipt["files"]["missing"]),
@@ -265,6 +293,11 @@ fn files_that_cannot_be_copied_in_stop_the_task_before_it_begins(ctx: &Ctx) {
         assert!(run.err().contains(source), "{}", run.err());
         assert_eq!(run.out(), "");
     }
+    // Found out before anything is created.
+    let run = ctx
+        .sh(&["-v", "--copy-in", "/no/such/file"], "echo ran")
+        .expect_error("ACODE-CTN-019");
+    assert!(!run.err().contains("creating container"), "{}", run.err());
     let run = ctx
         .sh(&["--artifact", "x:/proc/none/x"], "echo ran")
         .expect_error("ACODE-CTN-018");

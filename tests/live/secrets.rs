@@ -171,18 +171,19 @@ fn a_secret_that_cannot_be_had_is_an_error_before_anything_is_created(ctx: &Ctx)
     }
     // What was meant to be secret is not repeated.
     for source in ["a=canary", "canary", "a=b:canary", "a=fd:canary"] {
-        let run = ctx.sh(&["--secret", source], "true").expect(2);
-        let own_words = run
-            .err()
-            .split("--secret")
-            .last()
-            .unwrap_or_default()
-            .to_owned();
-        assert!(
-            own_words.contains("token=file:PATH") || own_words.contains("token=fd:3"),
-            "{}",
-            run.err()
-        );
+        for option in ["--secret", "--secret-env"] {
+            for more in [&[][..], &["--json"], &["-vv"], &["--dry-run"]] {
+                let run = ctx.sh(&[&[option, source], more].concat(), "true");
+                let run = run.expect(125);
+                let text = run.err();
+                assert!(text.contains("ACODE-CTN-020"), "{text}");
+                assert!(
+                    text.contains("token=file:PATH") || text.contains("token=fd:3"),
+                    "{text}"
+                );
+                assert!(!text.contains("canary") && run.out().is_empty(), "{text}");
+            }
+        }
     }
     assert!(ctx.containers().is_empty());
 }

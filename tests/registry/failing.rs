@@ -139,7 +139,13 @@ fn a_signal_ends_a_pull(pulls: &Pulls) {
     running.stderr.until(b"Pulling image");
     let begun = Instant::now();
     running.signal(Signal::SIGINT);
-    running.finish().expect(130);
-    assert!(begun.elapsed() < Duration::from_secs(12));
+    let run = running.finish().expect(130);
+    let took = begun.elapsed();
+    assert!(took < Duration::from_millis(1500), "{took:?}");
+    let last = run.err().lines().last().unwrap_or_default();
+    assert_eq!(
+        last,
+        "acode-rt: error: ACODE-CTN-003: cancel: the task was cancelled before anything was created"
+    );
     nothing_is_left(pulls, &image);
 }

@@ -1,12 +1,15 @@
 //! Credentials for a registry, from docker's configuration. They are looked up when something is pulled, and not kept.
 
-use std::io::Write;
+use std::fs::File;
+use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Mode, OFlags, open};
+use rustix::io::Errno;
 
 use crate::engine::host::docker_config_dir;
 use crate::error::{Code, Error, Kind, Result};
@@ -59,17 +62,28 @@ fn look_up(registry: &str) -> Result<Option<RegistryAuth>> {
     }
 }
 
-fn read_config(path: &PathBuf) -> Result<Option<Vec<u8>>> {
+fn read_config(path: &Path) -> Result<Option<Vec<u8>>> {
     let shown = path.display().to_string();
     let unreadable = |error| wrong(&shown, "it cannot be read").because(error);
-    match std::fs::metadata(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(unreadable(error)),
-        Ok(meta) if !meta.is_file() || meta.len() > MAX_CONFIG => {
-            Err(wrong(&shown, "it is no file of at most 1 MiB"))
-        }
-        Ok(_) => std::fs::read(path).map(Some).map_err(unreadable),
+    let unfit = || wrong(&shown, "it is no file of at most 1 MiB");
+    // Of a pipe nothing is waited for; it is told from a file when it is open, so that nothing can be swapped in between.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = match open(path, flags, Mode::empty()) {
+        Ok(file) => File::from(file),
+        Err(Errno::NOENT) => return Ok(None),
+        Err(error) => return Err(unreadable(error.into())),
+    };
+    if !file.metadata().map_err(unreadable)?.is_file() {
+        return Err(unfit());
     }
+    let mut content = Vec::new();
+    file.take(MAX_CONFIG + 1)
+        .read_to_end(&mut content)
+        .map_err(unreadable)?;
+    if content.len() as u64 > MAX_CONFIG {
+        return Err(unfit());
+    }
+    Ok(Some(content))
 }
 
 /// `PROGRAM get`, the registry on its standard input.
@@ -135,7 +149,6 @@ fn converse(child: &mut Child, registry: &str) -> std::io::Result<Vec<u8>> {
 }
 
 fn read_until(mut stdout: ChildStdout, deadline: Instant) -> std::io::Result<Vec<u8>> {
-    use std::io::Read;
     let mut answer = Vec::new();
     let mut buffer = [0; 4096];
     loop {
@@ -175,4 +188,28 @@ fn end(child: &mut Child) {
     }
     let _ = child.kill();
     let _ = child.wait();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_file_of_bounded_length_is_read_as_dockers_configuration() {
+        let name = format!("acode-credentials-{}", crate::task::generated_id().unwrap());
+        let dir = std::env::temp_dir().join(name);
+        std::fs::create_dir(&dir).unwrap();
+        let (file, pipe) = (dir.join("config.json"), dir.join("pipe"));
+        assert!(read_config(&file).unwrap().is_none());
+        std::fs::write(&file, "{}").unwrap();
+        assert_eq!(read_config(&file).unwrap().unwrap(), b"{}");
+        std::fs::write(&file, vec![b' '; 1024 * 1024 + 1]).unwrap();
+        let kind = rustix::fs::FileType::Fifo;
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, kind, Mode::RUSR, 0).unwrap();
+        for path in [&file, &pipe, &dir, Path::new("/dev/zero")] {
+            let error = read_config(path).unwrap_err();
+            assert!(error.message().contains("at most 1 MiB"), "{error}");
+        }
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
 }

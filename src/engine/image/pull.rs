@@ -37,7 +37,7 @@ impl Engine {
         let mut call = Call::new("pull", Code::PullFailed, Method::POST, target, stall);
         call.registry_auth = auth.cloned();
         let call = call.on(image.as_str());
-        if image.is_id() {
+        if image.is_nameless() {
             return Err(call.error(
                 Kind::Invalid,
                 "an image's id names no registry; it can be used only where the image is",

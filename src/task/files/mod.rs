@@ -16,10 +16,11 @@ use std::io::BufRead;
 use serde::Serialize;
 
 pub use extract::{Artifact, Skipped};
+pub(crate) use request::look_at_sources;
 pub use request::{ArtifactRequest, CopyIn, FILES_DIR, Files};
 pub(crate) use transfer::{collect, open_all};
 
-use crate::error::{Code, Result};
+use crate::error::{Code, Error, Kind, Result};
 use extract::{Collected, extract};
 
 /// Bytes of all artifacts of a task, unless said otherwise: 4 GiB.
@@ -104,20 +105,29 @@ impl FilesReceipt {
                 self.skipped_count, first.path, first.why
             ));
         }
-        let missing = self.missing.join(", ");
-        match &self.error {
-            Some(error) => warnings.push(format!(
-                "{}: artifacts are not complete ({missing}): {error}",
-                Code::Artifact.as_str()
-            )),
-            // A task that failed need not have made them.
-            None if success && !missing.is_empty() => warnings.push(format!(
-                "{}: the task succeeded, and of these artifacts nothing is there: {missing}",
-                Code::Artifact.as_str()
-            )),
-            None => {}
+        if let Some(error) = self.failure(success) {
+            warnings.push(format!("{}: {}", error.code().as_str(), error.message()));
         }
         warnings
+    }
+
+    /// The error that the artifacts are, of a task that succeeded or did not. A receipt has its code and message among its warnings.
+    pub fn failure(&self, success: bool) -> Option<Error> {
+        let missing = self.missing.join(", ");
+        let message = match &self.error {
+            Some(error) => format!("artifacts are not complete ({missing}): {error}"),
+            // A task that failed need not have made them.
+            None if success && !missing.is_empty() => {
+                format!("the task succeeded, and of these artifacts nothing is there: {missing}")
+            }
+            None => return None,
+        };
+        Some(Error::new(
+            Code::Artifact,
+            Kind::Refused,
+            "artifacts",
+            message,
+        ))
     }
 }
 

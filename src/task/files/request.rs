@@ -262,6 +262,24 @@ impl TaskSpec {
     }
 }
 
+/// Looks whether what is to be copied in is there: what is missing is to be known before anything is created.
+pub(crate) fn look_at_sources(spec: &TaskSpec) -> Result<()> {
+    for copy in &spec.files.copy_in {
+        // Also what a link leads to: it is followed, as the caller named it.
+        std::fs::metadata(&copy.source).map_err(|error| {
+            Error::new(
+                Code::Artifact,
+                Kind::Io,
+                "copy in",
+                "it cannot be copied in",
+            )
+            .on(copy.source.display().to_string())
+            .because(error)
+        })?;
+    }
+    Ok(())
+}
+
 fn divide(text: &str) -> (&str, Option<&str>) {
     text.rsplit_once(':')
         .map_or((text, None), |(one, other)| (one, Some(other)))

@@ -7,8 +7,8 @@ use crate::task::{PullPolicy, TaskSpec};
 
 /// Which images may be run. The default admits all.
 ///
-/// The rules are about names. An image's id has none, and bare hex digits (`cafe`) may be taken for the beginning of one: where there is
-/// anything in `allow` or `deny`, both are refused; say `cafe:latest`. With `pinned` alone a whole id is admitted, since it names content
+/// The rules are about names. An image's id (`sha256:…`) has none, and bare hex digits (`cafe`) may be taken for the beginning of one: where
+/// there is anything in `allow` or `deny`, both are refused; say `cafe:latest`. With `pinned` alone a whole id is admitted, since it names content
 /// as a digest does.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -24,6 +24,11 @@ pub struct ImageRules {
 }
 
 impl ImageRules {
+    /// Whether they are about names: then an engine is to be asked for the name in full, since short ones it may know otherwise.
+    pub(in crate::task) fn are_about_names(&self) -> bool {
+        !(self.allow.is_empty() && self.deny.is_empty())
+    }
+
     pub(super) fn apply(&self, spec: &mut TaskSpec) -> Result<()> {
         spec.pull = self.admit(&spec.image, spec.pull)?;
         Ok(())
@@ -42,7 +47,7 @@ impl ImageRules {
             )
             .on(image.as_str()))
         };
-        if image.may_be_id() && !(self.allow.is_empty() && self.deny.is_empty()) {
+        if image.may_be_id() && self.are_about_names() {
             return refused(
                 "an image's id, or what could be one, has no name that the rules could be about"
                     .into(),
@@ -109,6 +114,10 @@ mod tests {
             ("evil.com/busybox", false),
             (DIGEST, false),
             ("cafe", false),
+            ("sha256:cafe", false),
+            ("sha256:0123456789ab", false),
+            ("registry-1.docker.io/library/node", false),
+            ("registry-1.docker.io/library/busybox", true),
             ("0123456789ab", false),
             ("cafe:latest", true),
         ] {
@@ -127,7 +136,10 @@ mod tests {
         for image in [
             DIGEST,
             "cafe",
+            "sha256:cafe",
             "node",
+            "registry-1.docker.io/library/node",
+            "docker.io:443/library/node",
             "docker.io/node:20",
             &format!("node@{DIGEST}"),
         ] {
@@ -144,7 +156,7 @@ mod tests {
         assert!(admits(&rules, &format!("busybox@{DIGEST}")));
         assert!(admits(&rules, &format!("busybox:1@{DIGEST}")));
         assert!(admits(&rules, DIGEST));
-        for image in ["busybox", "busybox:1", "0123456789ab"] {
+        for image in ["busybox", "busybox:1", "0123456789ab", "sha256:cafe"] {
             assert!(!admits(&rules, image), "{image}");
         }
     }
