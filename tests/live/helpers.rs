@@ -1,7 +1,6 @@
 //! What stands beside a task: our own process 1 inside, and the guard outside.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 use acode_rt::engine::Engine;
@@ -217,8 +216,11 @@ fn a_program_that_the_engine_does_not_see_is_done_without(ctx: &Ctx) {
         return ctx.ignored.set(Some("nothing of ours is bound here"));
     }
     let copy = ctx.file("program");
-    fs::copy(PROGRAM, &copy).unwrap();
-    fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).unwrap();
+    // Written by another process: a child that another test starts meanwhile would hold it open, and it could not be executed.
+    let copied = std::process::Command::new("cp")
+        .args([PROGRAM, &copy])
+        .status();
+    assert!(copied.unwrap().success());
     let program = Program::at(&copy).unwrap();
     assert!(program.init().is_ok());
     let spec = |task| ctx.spec(task, "exit 5");
