@@ -213,8 +213,8 @@ fn nfr_020a_25_only_a_loopback_that_works(ctx: &Ctx) {
     let script = "echo interfaces=$(ls /sys/class/net)
         ifconfig lo | grep -q 'UP LOOPBACK RUNNING' && echo lo=up
         echo address=$(ifconfig lo | awk -F'[: ]+' '/inet addr/ { print $4 }')
-        nc -l -p 8080 </dev/null >/tmp/got & until echo hello | nc localhost 8080 2>/dev/null; do usleep 10000; done
-        wait; echo localhost=$(cat /tmp/got)
+        sleep 50 | nc -l -p 8080 >/tmp/got & until [ -s /tmp/got ]; do echo hello | nc -w 1 localhost 8080 2>/dev/null; usleep 10000; done
+        echo localhost=$(cat /tmp/got)
         echo outside=$(nc -w 3 192.0.2.1 80 2>&1)
         echo routes=$(ip route)
         echo hostname=$(hostname)
