@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use acode_rt::task::StartFailure;
 use acode_rt::{Canceller, Code, Outcome, TaskIo};
-use scripted::{Fault, Rule, Scripted, always, once, response, run, run_past_deadline, spec};
+use scripted::{
+    Fault, Rule, Scripted, always, faults, once, response, run, run_past_deadline, spec,
+};
 
 #[tokio::test]
 async fn without_a_fault_the_script_is_an_engine() {
@@ -37,37 +39,6 @@ const CALLS: [&str; 8] = [
     "/start",
     "DELETE ",
 ];
-
-fn faults() -> Vec<Fault> {
-    let garbage = b"SSH-2.0-OpenSSH_9.2\r\n\r\n".to_vec();
-    let redirect =
-        b"HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n".to_vec();
-    let two_framings = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n".to_vec();
-    let endless_head = [
-        b"HTTP/1.1 200 OK\r\n".to_vec(),
-        b"X-A: b\r\n".repeat(200_000),
-    ]
-    .concat();
-    let huge_claim = b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n{".to_vec();
-    vec![
-        Fault::Close,
-        Fault::LoseReply,
-        Fault::Hang,
-        Fault::Cut,
-        Fault::Answer(garbage),
-        Fault::Answer(redirect),
-        Fault::Answer(two_framings),
-        Fault::Answer(endless_head),
-        Fault::Answer(huge_claim),
-        Fault::Answer(response("200 OK", "{}")),
-        Fault::Answer(response("200 OK", "not json")),
-        Fault::Answer(response(
-            "500 Internal Server Error",
-            r#"{"message":"boom"}"#,
-        )),
-        Fault::Answer(response("503 Service Unavailable", &"x".repeat(200_000))),
-    ]
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn nfr_020a_20_any_fault_at_any_call_is_bounded_and_leaves_nothing() {

@@ -39,14 +39,8 @@ impl ImageRef {
             }
             return Ok(Self(text.to_owned()));
         }
-        let after_slash = name.rfind('/').map_or(0, |at| at + 1);
-        let (path, tag) = match name[after_slash..].find(':') {
-            Some(colon) => (
-                &name[..after_slash + colon],
-                Some(&name[after_slash + colon + 1..]),
-            ),
-            None => (name, None),
-        };
+        let reference = Self(text.to_owned());
+        let (path, tag) = reference.path_and_tag();
         if tag.is_some_and(|t| !is_tag(t)) {
             return wrong("a tag has letters, digits, '_', '.' and '-', at most 128");
         }
@@ -62,7 +56,7 @@ impl ImageRef {
                 "its path has lower-case letters and digits, separated by '.', '_', '-' or '/'",
             );
         }
-        Ok(Self(text.to_owned()))
+        Ok(reference)
     }
 
     /// The reference as it was written.

@@ -182,10 +182,15 @@ impl TaskContainer {
     async fn unless_shared(self) -> Result<Self> {
         match refuse_shared(&self.engine, &self.id, &self.plan.shares).await {
             Ok(()) => Ok(self),
-            Err(error) => Err(match self.remove().await {
-                Ok(()) => error,
-                Err(failed) => error.and_cleanup(failed),
-            }),
+            Err(error) => Err(self.removed_after(error).await),
+        }
+    }
+
+    /// Removes it after `error`, to which a removal that fails is added.
+    pub(super) async fn removed_after(&self, error: Error) -> Error {
+        match self.remove().await {
+            Ok(()) => error,
+            Err(failed) => error.and_cleanup(failed),
         }
     }
 

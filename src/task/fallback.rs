@@ -75,5 +75,7 @@ pub(super) async fn without_our_filter(engine: &Engine, plan: &mut Plan) -> bool
     };
     plan.filter = filter_of(&info, "the engine did not take ours");
     plan.dropped_our_filter = true;
+    plan.warnings
+        .push("the engine did not take our filter of system calls; its own was used".into());
     plan.write_body(engine).is_ok()
 }

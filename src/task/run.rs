@@ -199,10 +199,7 @@ pub(super) async fn run_planned(
             Err(error) => {
                 tracing::error!(%error, "the task did not begin");
                 container.trail.failed(&error);
-                return match container.remove().await {
-                    Ok(()) => Err(error),
-                    Err(failed) => Err(error.and_cleanup(failed)),
-                };
+                return Err(container.removed_after(error).await);
             }
         }
     }

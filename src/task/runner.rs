@@ -54,13 +54,8 @@ impl Runner {
                 "no program stands guard: tasks of a process that is killed run on until the next sweep"
             );
         });
-        Self {
-            guard: Guard::thread(engine.socket()),
-            init: Err("no program was given"),
-            rules: Arc::default(),
-            audit: None,
-            engine,
-        }
+        let guard = Guard::thread(engine.socket());
+        Self::of(engine, Err("no program was given"), guard)
     }
 
     /// Connects to an engine and starts `program` as the guard, at once. To be called once in a process, not for each task.
@@ -70,13 +65,7 @@ impl Runner {
     pub async fn connect(host: &Host, program: &Program) -> Result<Self> {
         let guard = start_guard(program, host.socket());
         let (engine, guard) = tokio::try_join!(Engine::connect(host), guard)?;
-        Ok(Self {
-            engine,
-            init: program.init_file(),
-            guard,
-            rules: Arc::default(),
-            audit: None,
-        })
+        Ok(Self::of(engine, program.init_file(), guard))
     }
 
     /// As [`Runner::connect`], with an engine that is connected already.
@@ -85,13 +74,17 @@ impl Runner {
     /// `ACODE-CTN-015` when the program does not stand guard.
     pub async fn with_program(engine: Engine, program: &Program) -> Result<Self> {
         let guard = start_guard(program, engine.socket()).await?;
-        Ok(Self {
+        Ok(Self::of(engine, program.init_file(), guard))
+    }
+
+    fn of(engine: Engine, init: std::result::Result<InitFile, &'static str>, guard: Guard) -> Self {
+        Self {
             engine,
-            init: program.init_file(),
+            init,
             guard,
             rules: Arc::default(),
             audit: None,
-        })
+        }
     }
 
     /// With what the operator of the host admits; [`Rules::default`] until then.

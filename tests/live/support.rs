@@ -1,5 +1,8 @@
 //! What every live test has: an engine, a session and a directory of its own, the program, and a look at what is left at the end.
 
+#[path = "../support/own_environment.rs"]
+mod own_environment;
+
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::env;
@@ -14,6 +17,7 @@ use acode_rt::model::Listed;
 use acode_rt::protocol::labels::SESSION;
 use acode_rt::task::{generated_id, remove_confirmed};
 use acode_rt::{ImageRef, TaskSpec};
+use own_environment::forget_ours;
 use serde_json::Value;
 
 use crate::running::{Run, Running};
@@ -289,24 +293,7 @@ impl Ctx {
 /// The program, without an engine and without what our own environment would tell it.
 pub(crate) fn bare_program() -> Command {
     let mut command = Command::new(PROGRAM);
-    for key in [
-        "DOCKER_HOST",
-        "DOCKER_CONTEXT",
-        "ACODE_SESSION",
-        "ACODE_TASK",
-        "ACODE_IMAGE",
-        "ACODE_LANGUAGE",
-        "ACODE_MEMORY",
-        "ACODE_CPUS",
-        "ACODE_PIDS",
-        "ACODE_TIMEOUT",
-        "ACODE_NETWORK",
-        "ACODE_CONFIG",
-    ] {
-        command.env_remove(key);
-    }
-    // No file of ours is there either.
-    command.env("XDG_CONFIG_HOME", "/nonexistent");
+    forget_ours(&mut command);
     command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

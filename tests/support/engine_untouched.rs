@@ -1,10 +1,15 @@
 //! The program as it is run without an engine, and a socket that nobody is to connect to.
 
+#[path = "own_environment.rs"]
+mod own_environment;
+
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use own_environment::forget_ours;
 
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_acode-rt");
 
@@ -117,25 +122,6 @@ pub(crate) fn program() -> Command {
 
 pub(crate) fn program_at(path: &Path) -> Command {
     let mut command = Command::new(path);
-    for key in [
-        "DOCKER_HOST",
-        "DOCKER_CONTEXT",
-        "DOCKER_CONFIG",
-        "ACODE_SESSION",
-        "ACODE_TASK",
-        "ACODE_IMAGE",
-        "ACODE_LANGUAGE",
-        "ACODE_MEMORY",
-        "ACODE_CPUS",
-        "ACODE_PIDS",
-        "ACODE_TIMEOUT",
-        "ACODE_NETWORK",
-        "ACODE_CONFIG",
-        "NO_COLOR",
-    ] {
-        command.env_remove(key);
-    }
-    // No file of ours is there either.
-    command.env("XDG_CONFIG_HOME", "/nonexistent");
+    forget_ours(&mut command);
     command
 }

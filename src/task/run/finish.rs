@@ -26,10 +26,6 @@ pub(super) async fn finish(
 ) -> Receipt {
     let plan = container.plan();
     let mut warnings = plan.warnings.clone();
-    if plan.dropped_our_filter {
-        warnings
-            .push("the engine did not take our filter of system calls; its own was used".into());
-    }
     if ended.child_out_of_memory {
         warnings.push(
             "a process of the task was killed for memory, though the task ended otherwise".into(),
