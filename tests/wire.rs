@@ -5,14 +5,15 @@
 #[path = "support/scripted.rs"]
 #[expect(dead_code, reason = "some faults are the matter of other tests")]
 mod scripted;
+#[path = "support/wire_faults.rs"]
+mod wire_faults;
 
 use std::time::{Duration, Instant};
 
 use acode_rt::task::StartFailure;
 use acode_rt::{Canceller, Code, Outcome, TaskIo};
-use scripted::{
-    Fault, Rule, Scripted, always, faults, once, response, run, run_past_deadline, spec,
-};
+use scripted::{Fault, Rule, Scripted, always, once, response, run, run_past_deadline, spec};
+use wire_faults::faults;
 
 #[tokio::test]
 async fn without_a_fault_the_script_is_an_engine() {

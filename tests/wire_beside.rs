@@ -5,13 +5,16 @@
 #[path = "support/scripted.rs"]
 #[expect(dead_code, reason = "some faults are the matter of other tests")]
 mod scripted;
+#[path = "support/wire_faults.rs"]
+mod wire_faults;
 
 use std::time::{Duration, Instant};
 
 use acode_rt::protocol::glob::Glob;
 use acode_rt::task::{Audit, Usage};
 use acode_rt::{Canceller, Code, Runner, TaskIo};
-use scripted::{Fault, Scripted, always, faults, response, spec};
+use scripted::{Fault, Scripted, always, response, spec};
+use wire_faults::faults;
 
 /// Samples are beside the matter: whatever the engine does to them, the task's deadline and removal come in time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

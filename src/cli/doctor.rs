@@ -6,7 +6,7 @@ use acode_rt::engine::Engine;
 use acode_rt::error::{Error, Result};
 use acode_rt::sweep::ledger::{Holding, Kind, Standing, ledger};
 use acode_rt::sweep::owner;
-use acode_rt::task::{Strength, host_protections};
+use acode_rt::task::{Strength, host_protections, runtime_dir};
 use clap::Args;
 use serde::Serialize;
 
@@ -136,20 +136,12 @@ fn process_1() -> Finding {
 
 /// Where the file is kept that tasks without a network see as `/etc/hosts`.
 fn hosts_file() -> Finding {
-    let base = if nix::unistd::geteuid().is_root() {
-        Some(PathBuf::from("/run"))
-    } else {
-        std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from)
-    };
     let usable = |base: &PathBuf| base.is_absolute() && base.is_dir();
-    match base.filter(usable) {
+    match runtime_dir().filter(usable) {
         Some(base) => Finding {
             what: "hosts file",
             good: true,
-            detail: Path::new(&base)
-                .join("acode-rt/hosts")
-                .display()
-                .to_string(),
+            detail: base.join("acode-rt/hosts").display().to_string(),
         },
         None => Finding {
             what: "hosts file",

@@ -1,12 +1,12 @@
 //! Where the engine's socket is: `--host`, `DOCKER_HOST`, docker contexts, then the usual places.
 
 use std::env;
-use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
 use crate::error::{Code, Error, Kind, Result, shown};
+use crate::protocol::hex::hex;
 
 /// An engine's Unix socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,12 +115,7 @@ fn from_context() -> Result<Option<Host>> {
     let Some(name) = name.filter(|name| !name.is_empty() && name != "default") else {
         return Ok(None);
     };
-    let digest = Sha256::digest(name.as_bytes())
-        .iter()
-        .fold(String::new(), |mut hex, byte| {
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        });
+    let digest = hex(&Sha256::digest(name.as_bytes()));
     let meta = dir.join("contexts/meta").join(digest).join("meta.json");
     let host = read_json(&meta).and_then(|meta| {
         Some(

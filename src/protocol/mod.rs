@@ -10,6 +10,7 @@ pub mod security;
 pub mod api_version;
 pub mod base64;
 pub mod glob;
+pub(crate) mod hex;
 pub mod image_pattern;
 pub mod image_ref;
 pub mod labels;

@@ -25,13 +25,20 @@ pub(crate) fn ensure() -> Option<String> {
 
 /// The path of a file of ours with this content.
 pub(super) fn ensure_file(name: &str, content: &str) -> Option<String> {
-    let user = nix::unistd::geteuid();
-    let base = if user.is_root() {
-        PathBuf::from("/run")
-    } else {
-        std::env::var_os("XDG_RUNTIME_DIR")?.into()
-    };
-    ensure_in(&base, user.as_raw(), name, content)
+    ensure_in(
+        &runtime_dir()?,
+        nix::unistd::geteuid().as_raw(),
+        name,
+        content,
+    )
+}
+
+/// Where files are kept that tasks see: `/run` for root, else `XDG_RUNTIME_DIR`, as far as it names one.
+pub fn runtime_dir() -> Option<PathBuf> {
+    if nix::unistd::geteuid().is_root() {
+        return Some("/run".into());
+    }
+    std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from)
 }
 
 /// Two tasks of one process may make one at once.

@@ -43,6 +43,7 @@ pub use files::{
     Artifact, ArtifactRequest, CopiedIn, CopyIn, DEFAULT_LIMIT, FILES_DIR, Files, FilesReceipt,
     Skipped, unpack,
 };
+pub use hosts_file::runtime_dir;
 pub use ids::generated_id;
 pub use image::{OnPull, PullEvent, PullPolicy};
 pub use limits::{HostCapacity, Limits, Resolved, parse_throttle, parse_ulimit};

@@ -13,6 +13,7 @@ use super::destination::Destination;
 use super::tar_reader::{Broken, Entry, EntryKind, TarReader};
 use crate::error::shown;
 use crate::protocol::glob::Glob;
+use crate::protocol::hex::hex;
 
 /// Files and directories that are written, of all artifacts together.
 const MAX_ENTRIES: u32 = 100_000;
@@ -265,14 +266,7 @@ fn write(
         }
         archive.consume(count);
     }
-    let digits = hash
-        .finalize()
-        .iter()
-        .fold(String::new(), |mut text, byte| {
-            use std::fmt::Write;
-            let _ = write!(text, "{byte:02x}");
-            text
-        });
+    let digits = hex(&hash.finalize());
     Ok(part.finish().map(|mode| (digits, mode)))
 }
 
