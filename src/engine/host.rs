@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+use super::image::credentials::read_config;
 use crate::error::{Code, Error, Kind, Result, shown};
 use crate::protocol::hex::hex;
 
@@ -143,11 +144,7 @@ fn from_context() -> Result<Option<Host>> {
 
 /// A small JSON file; a missing or odd one is as if it were not there.
 fn read_json(path: &Path) -> Option<serde_json::Value> {
-    let meta = std::fs::metadata(path).ok()?;
-    if !meta.is_file() || meta.len() > 1024 * 1024 {
-        return None;
-    }
-    serde_json::from_slice(&std::fs::read(path).ok()?).ok()
+    serde_json::from_slice(&read_config(path).ok()??).ok()
 }
 
 #[cfg(test)]

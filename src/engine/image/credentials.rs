@@ -62,7 +62,8 @@ fn look_up(registry: &str) -> Result<Option<RegistryAuth>> {
     }
 }
 
-fn read_config(path: &Path) -> Result<Option<Vec<u8>>> {
+/// A configuration file of docker's; `None` where there is none.
+pub(in crate::engine) fn read_config(path: &Path) -> Result<Option<Vec<u8>>> {
     let shown = path.display().to_string();
     let unreadable = |error| wrong(&shown, "it cannot be read").because(error);
     let unfit = || wrong(&shown, "it is no file of at most 1 MiB");
